@@ -1,0 +1,128 @@
+"""Measure, print a table, and write RESULTS.md: `python -m tests.benchmarks [ROUNDS]`."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+
+from PIL import Image
+
+ROUNDS = 5
+IMAGES = 400
+LATENCY_S = 0.2
+RESULTS = Path(__file__).parent / "RESULTS.md"
+NAMES = {
+    "bare": "bare aiohttp loop",
+    "structure": "the product, verify: structure",
+    "full": "the product, verify: full",
+}
+
+
+def main() -> None:
+    """Run every scenario."""
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
+    sections = [lean_path(rounds), start_up(rounds)]
+    stamp = f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, "
+    stamp += f"{os.cpu_count()} shared cores, medians of {rounds}"
+    text = f"# Benchmarks\n\n`make bench` ({stamp})\n\n" + "\n\n".join(sections) + "\n"
+    RESULTS.write_text(text, "utf-8")
+    print(text)
+
+
+def lean_path(rounds: int) -> str:
+    """400 JPEGs of about 0.5 MB, 32 in flight, 0.2 s latency, client and server on a core each."""
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in NAMES}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        draw(folder, IMAGES)
+        command = [sys.executable, "-m", "tests.benchmarks.server", str(LATENCY_S)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        with subprocess.Popen(command, **pipes) as server:
+            base_url = f"http://127.0.0.1:{server.stdout.readline().strip()}"
+            for _ in range(rounds):
+                for name in NAMES:
+                    found[name].append(measure(name, folder, base_url))
+            server.stdin.close()
+    rows = []
+    for name, runs in found.items():
+        seconds = median(run["seconds"] for run in runs)
+        ratios = [run["seconds"] / floor["seconds"] for run, floor in zip(runs, found["bare"])]
+        cpu_ms = median(run["cpu_s"] for run in runs) / IMAGES * 1000
+        peak_mb = median(run["peak_mb"] for run in runs)
+        rows.append(
+            (
+                NAMES[name],
+                f"{seconds:.2f}",
+                f"{median(ratios):.2f}",
+                f"{cpu_ms:.2f}",
+                f"{peak_mb:.0f}",
+            )
+        )
+    head = ("", "seconds, first to last request", "ratio to bare", "CPU ms an image", "peak MB")
+    return f"## Lean path\n\n{lean_path.__doc__}\n\n" + table(head, rows)
+
+
+def measure(name: str, folder: Path, base_url: str) -> dict[str, float]:
+    """One client, once: its own cost, and what the server saw."""
+    command = [sys.executable, "-m", "tests.benchmarks.clients", name, str(folder), base_url]
+    ended = subprocess.run(command, check=True, capture_output=True, text=True)
+    with urllib.request.urlopen(f"{base_url}/stats") as response:
+        seen = json.load(response)
+    assert seen["count"] == IMAGES, seen
+    return json.loads(ended.stdout) | seen
+
+
+def draw(folder: Path, count: int) -> None:
+    """JPEGs of noise, 1440 by 1080 px, about 0.5 MB each and no two alike."""
+    noise = Image.effect_noise((1440, 1080), 40).convert("RGB")
+    for number in range(count):
+        column, line = number % 24, number // 24
+        mark = (10 * column, 255 - 10 * line, 128)
+        noise.paste(mark, (48 * column, 48 * line, 48 * column + 32, 48 * line + 32))
+        noise.save(folder / f"{number:04}.jpg", quality=40)
+
+
+def start_up(rounds: int) -> str:
+    """Whole processes: `vision-pipeline run` with nothing left to do, against importing pyarrow."""
+    with tempfile.TemporaryDirectory() as scratch:
+        command = [str(Path(sys.executable).parent / "vision-pipeline"), "run", "configs/demo.yaml"]
+        command += ["--engine", "local", "--output", scratch]
+        command += ["--set", "model.engine=synthetic", "--set", "prompt=transcribe"]
+        subprocess.run(command, check=True, capture_output=True)
+        floor = [sys.executable, "-c", "import pyarrow.parquet"]
+        ours, floors = [], []
+        for _ in range(rounds):
+            ours.append(timed(lambda: subprocess.run(command, check=True, capture_output=True)))
+            floors.append(timed(lambda: subprocess.run(floor, check=True)))
+    ratio = median(mine / other for mine, other in zip(ours, floors))
+    rows = [
+        ("import pyarrow.parquet", f"{median(floors):.2f}", "1.00"),
+        ("run, 12 images answered before", f"{median(ours):.2f}", f"{ratio:.2f}"),
+    ]
+    return f"## Start-up\n\n{start_up.__doc__}\n\n" + table(("", "seconds", "ratio"), rows)
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds of wall time."""
+    started = datetime.now(UTC)
+    work()
+    return (datetime.now(UTC) - started).total_seconds()
+
+
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """A Markdown table."""
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""What is measured, each in a process of its own: the bare loop, and the whole product."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import resource
+import sys
+import tempfile
+from pathlib import Path
+
+IN_FLIGHT = 32
+PROMPT = "---\nversion: 1\ndescription: d\nschema: null\n---\nWhat is in this image?"
+
+
+async def bare(folder: Path, base_url: str) -> None:
+    """The floor: aiohttp and a semaphore; reads, encodes and sends, and keeps nothing."""
+    import aiohttp
+
+    slots = asyncio.Semaphore(IN_FLIGHT)
+    head = b'{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"What is '
+    head += b'in this image?"},{"type":"image_url","image_url":{"url":"data:image/jpeg;base64,'
+
+    async def one(session: aiohttp.ClientSession, path: Path) -> None:
+        async with slots:
+            body = head + base64.b64encode(path.read_bytes()) + b'"}}]}]}'
+            url = f"{base_url}/v1/chat/completions"
+            async with session.post(url, data=BytesBody(body)) as response:
+                json.loads(await response.read())
+
+    class BytesBody(aiohttp.BytesPayload):
+        def __init__(self, body: bytes) -> None:
+            super().__init__(bytearray(body))
+
+    async with aiohttp.ClientSession() as session:
+        await asyncio.gather(*(one(session, path) for path in sorted(folder.iterdir())))
+
+
+async def product(folder: Path, base_url: str, verify: str) -> None:
+    """Everything: source, manifest, metadata cut, ledger, Parquet; into a new output folder."""
+    from vision_pipeline.core.config import RunConfig
+    from vision_pipeline.pipeline.run import carry_out
+    from vision_pipeline.pipeline.shard import analyze_shard
+    from vision_pipeline.wiring.services import open_services
+
+    with tempfile.TemporaryDirectory() as scratch:
+        prompt = Path(scratch) / "p.md"
+        prompt.write_text(PROMPT)
+        config = RunConfig.model_validate(
+            {
+                "name": "bench",
+                "source": {"path": str(folder)},
+                "prompt": str(prompt),
+                "model": {"provider": "emulator", "base_url": f"{base_url}/v1"},
+                "image": {"verify": verify, "max_side_px": 1540},
+                "limits": {"max_in_flight": IN_FLIGHT},
+                "output": {"path": str(Path(scratch) / "out")},
+            }
+        )
+        async with open_services(config) as services:
+            summary = await carry_out(services, analyze_shard)
+        assert summary.failed == 0, summary.errors
+
+
+def main() -> None:
+    """`clients.py NAME FOLDER BASE_URL`: run one, and print what it cost as JSON."""
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    name, folder, base_url = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
+    started = resource.getrusage(resource.RUSAGE_SELF)
+    match name:
+        case "bare":
+            asyncio.run(bare(folder, base_url))
+        case _:
+            asyncio.run(product(folder, base_url, verify=name))
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    cpu_s = used.ru_utime + used.ru_stime - started.ru_utime - started.ru_stime
+    print(json.dumps({"cpu_s": cpu_s, "peak_mb": used.ru_maxrss / 1024}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""The display on a terminal and elsewhere."""
+
+import io
+import os
+import sys
+
+from rich.console import Console
+
+from vision_pipeline.cli.display import Display, quiet_libraries
+
+
+class Terminal(io.StringIO):
+    """A stderr that is a terminal and no file."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_gets_a_bar_with_figures(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "140")
+    with Display("receipts") as display:
+        display.progress.total, display.progress.done, display.progress.worked = 10, 4, 4
+        display.progress.errors["timeout"] = 1
+        display.progress.cost_usd = 0.25
+        display.stop.by_user()
+        assert display.painted.wait(10)
+    shown = terminal.getvalue()
+    assert "receipts" in shown
+    assert "1 errors" in shown
+    assert "0.2500 USD" in shown
+    assert "stopping" in shown
+
+
+def test_a_line_tells_the_same_without_a_terminal():
+    display = Display("receipts")
+    assert display.line() == "receipts: listing the source"
+    display.progress.total, display.progress.done, display.progress.worked = 10, 4, 4
+    assert display.line().startswith("receipts: 4/10 · ")
+    assert "left" in display.line()
+
+
+def test_what_c_libraries_print_does_not_reach_the_terminal(capfd):
+    with quiet_libraries() as stderr:
+        os.write(2, b"TIFFReadDirectory: noise\n")
+        Console(file=stderr).print("ours")
+    err = capfd.readouterr().err
+    assert "noise" not in err
+    assert "ours" in err
+
+
+def test_stderr_is_itself_again_afterwards(capfd):
+    before = sys.stderr
+    with quiet_libraries():
+        pass
+    os.write(2, b"heard\n")
+    assert sys.stderr is before
+    assert "heard" in capfd.readouterr().err

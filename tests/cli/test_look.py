@@ -1,0 +1,51 @@
+import json
+
+import httpx
+
+
+def test_plan_counts_what_a_run_would_ask(command, recipe_file):
+    ended = command("plan", recipe_file, "--json")
+    found = json.loads(ended.out)
+    assert ended.code == 0
+    assert (found["items"], found["to_ask"], found["already_answered"]) == (4, 4, 0)
+    assert found["skipped"] == {"not_image": 1}
+    # 64..67 x 48 px at 28 px a patch: (3 + 1) * 2 tokens
+    assert found["image_tokens"] == 4 * 8
+
+
+def test_plan_makes_no_call_and_writes_no_run(command, recipe_file, synthetic, tmp_path):
+    stats = f"{synthetic.base_url}/_emulator/stats"
+    before = httpx.get(stats).json()["received"]
+    command("plan", recipe_file)
+    assert not (tmp_path / "out" / "runs").exists()
+    assert httpx.get(stats).json()["received"] == before
+
+
+def test_plan_after_a_run_has_nothing_to_ask(command, recipe_file):
+    command("run", recipe_file)
+    found = json.loads(command("plan", recipe_file, "--json").out)
+    assert (found["already_answered"], found["to_ask"]) == (4, 0)
+
+
+def test_plan_tells_duplicates_and_unreadable_images(command, recipe_file, pictures):
+    (pictures / "copy.png").write_bytes((pictures / "0.png").read_bytes())
+    (pictures / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    ended = command("plan", recipe_file)
+    assert "ask the same as another item" in ended.out
+    assert "unreadable_image" in ended.out
+
+
+def test_status_counts_rows_and_runs(command, recipe_file, recipe, pictures):
+    (pictures / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    command("run", recipe_file)
+    ended = command("status", recipe.output.path)
+    status = json.loads(command("status", recipe.output.path, "--json").out)
+    assert "unreadable_image" in ended.out
+    assert "finished" in ended.out
+    assert (status["items"], status["ok"], status["errors"]) == (5, 4, {"unreadable_image": 1})
+
+
+def test_status_of_no_output_folder_exits_2(command, tmp_path):
+    ended = command("status", tmp_path)
+    assert ended.code == 2
+    assert "no results here" in ended.err

@@ -1,0 +1,46 @@
+"""What tests of several folders share: an emulator, images, and recipes that use them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from vision_pipeline.core.config import RunConfig
+from vision_pipeline.emulator.server import RunningEmulator, running
+from vision_pipeline.emulator.settings import EmulatorSettings
+from vision_pipeline.wiring.library import load_catalogue
+
+SHARED_DATA = Path(__file__).parent.parent.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def synthetic() -> Iterator[RunningEmulator]:
+    """An emulator with the synthetic engine that keeps what it was asked."""
+    with running(EmulatorSettings(capture=True), load_catalogue()) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A folder of four small images and a text file."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(4):
+        Image.new("RGB", (64 + number, 48), (40 * number, 90, 120)).save(folder / f"{number}.png")
+    (folder / "notes.txt").write_text("no image")
+    return folder
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, pictures: Path, synthetic: RunningEmulator) -> RunConfig:
+    """A run over the pictures, answered by the synthetic engine."""
+    return RunConfig.model_validate(
+        {
+            "name": "pictures",
+            "source": {"path": str(pictures)},
+            "prompt": "describe",
+            "model": {"provider": "emulator", "base_url": f"{synthetic.base_url}/v1"},
+            "output": {"path": str(tmp_path / "out")},
+        }
+    )

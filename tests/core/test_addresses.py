@@ -1,0 +1,67 @@
+"""Which addresses count as public."""
+
+import pytest
+
+from vision_pipeline.core.addresses import is_literal, is_public
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["8.8.8.8", "93.184.216.34", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"],
+)
+def test_public_addresses_are_public(address):
+    assert is_public(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1",
+        "10.1.2.3",
+        "172.16.0.1",
+        "192.168.1.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "0.0.0.1",
+        "224.0.0.1",
+        "239.255.255.250",
+        "240.0.0.1",
+        "255.255.255.255",
+        "192.0.2.1",
+        "198.18.0.1",
+        "::",
+        "::1",
+        "fe80::1",
+        "fe80::1%eth0",
+        "fc00::1",
+        "fd00:ec2::254",
+        "fec0::1",
+        "ff02::1",
+        "2001:db8::1",
+        "2001::1",
+        "::ffff:127.0.0.1",
+        "::ffff:169.254.169.254",
+        "::127.0.0.1",
+        "64:ff9b::a9fe:a9fe",
+        "64:ff9b:1::1",
+        "2002:7f00:1::",
+        "localhost",
+        "",
+    ],
+)
+def test_other_addresses_are_not(address):
+    assert not is_public(address)
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "1.0x7f", "::1", "1."]
+)
+def test_numbers_in_any_spelling_are_literals(host):
+    assert is_literal(host)
+
+
+@pytest.mark.parametrize(
+    "host", ["example.org", "1and1.com", "0x.example", "a1", "xn--bcher-kva.de"]
+)
+def test_names_are_not_literals(host):
+    assert not is_literal(host)

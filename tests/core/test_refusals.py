@@ -1,0 +1,238 @@
+"""Every refusal that was seen, and what is done about it."""
+
+from datetime import UTC, datetime
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vision_pipeline.core.errors import (
+    AccessError,
+    EndpointError,
+    ErrorCode,
+    ItemError,
+    PipelineError,
+    RetryableError,
+)
+from vision_pipeline.core.limits import RateHeaders, read_rate_headers
+from vision_pipeline.core.refusals import CAPACITY_PAUSE_S, read_error_body, refusal
+
+SILENT = RateHeaders(None, None, None)
+ZERO = {"x-ratelimit-limit-req-minute": "0"}
+
+
+def mistral(message, kind, code):
+    return orjson.dumps(
+        {"object": "error", "message": message, "type": kind, "param": None, "code": code}
+    )
+
+
+def refused(status, body, headers=None):
+    rate = read_rate_headers(headers or {}, now=datetime(2026, 11, 22, tzinfo=UTC))
+    return refusal(status, body, rate=rate)
+
+
+LIMITED = mistral("Rate limit exceeded", "rate_limited", "1300")
+CAPACITY = mistral("Service tier capacity exceeded", "service_tier_capacity_exceeded", "3505")
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (401, b'{"detail":"Invalid API Key"}'),
+        (401, b'{"detail":"Unauthorized"}'),
+        (401, b'{"message":"Unauthorized","request_id":"ab"}'),
+        (401, b'{"message":"Inactive subscription or usage limit reached","request_id":"ab"}'),
+        (402, b'{"error":{"message":"Insufficient Balance"}}'),
+        (403, b'{"message":"Inactive subscription or usage limit reached"}'),
+        (403, mistral("Labs model", "forbidden", 1913)),
+        (429, b'{"error":{"message":"exceeded","type":"insufficient_quota","code":null}}'),
+        (429, b'{"error":{"message":"exceeded","type":null,"code":"insufficient_quota"}}'),
+    ],
+)
+def test_a_refused_key_or_plan_stops_the_run(status, body):
+    error = refused(status, body)
+    assert isinstance(error, AccessError)
+    assert f"HTTP {status}" in str(error)
+
+
+def test_a_limit_of_zero_stops_the_run():
+    error = refused(429, LIMITED, ZERO)
+    assert isinstance(error, AccessError)
+    assert "rate limit is 0" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (400, mistral("Invalid model: x", "invalid_model", "1500")),
+        (400, mistral("Invalid model: x", "other", 1500)),
+        (404, mistral("gone", "model_not_found", None)),
+        (404, mistral("no route", "not_found", "3040")),
+        (404, b'{"message":"no Route matched with those values","request_id":"ab"}'),
+        (404, b'{"detail":"Not Found"}'),
+        (404, b"404 page not found"),
+        (404, b"<html><h1>404 Not Found</h1></html>"),
+        (404, b""),
+        (404, b'{"object":"error","message":"The model `x` does not exist.","code":404}'),
+        (404, b'{"error":{"message":"model \\"x\\" not found, try pulling it first"}}'),
+        (405, b'{"detail":"Method Not Allowed"}'),
+        (308, b""),
+    ],
+)
+def test_a_wrong_address_or_model_stops_the_run(status, body):
+    error = refused(status, body)
+    assert isinstance(error, EndpointError)
+    assert f"HTTP {status}" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "code"),
+    [
+        (403, mistral("blocked", "guardrail_violation", None), ErrorCode.CONTENT_FILTERED),
+        (403, mistral("blocked", "moderation", None), ErrorCode.CONTENT_FILTERED),
+        (
+            400,
+            b'{"error":{"message":"filtered","code":"content_filter"}}',
+            ErrorCode.CONTENT_FILTERED,
+        ),
+        (400, mistral("filtered", "content_filter", None), ErrorCode.CONTENT_FILTERED),
+        (
+            400,
+            mistral(
+                "Prompt 264620 > 262144 maximum context length",
+                "invalid_request_prompt_too_long",
+                "3059",
+            ),
+            ErrorCode.IMAGE_TOO_LARGE,
+        ),
+        (
+            400,
+            b'{"error":{"message":"too long","code":"context_length_exceeded"}}',
+            ErrorCode.IMAGE_TOO_LARGE,
+        ),
+        (413, b"Request size limit exceeded", ErrorCode.IMAGE_TOO_LARGE),
+        (413, b"", ErrorCode.IMAGE_TOO_LARGE),
+        (
+            400,
+            mistral("Expected last role", "invalid_request_message_order", None),
+            ErrorCode.REFUSED_REQUEST,
+        ),
+        (
+            400,
+            mistral("File could not be fetched from url 'x'", "invalid_request_file", "3310"),
+            ErrorCode.REFUSED_REQUEST,
+        ),
+        (
+            400,
+            mistral("Failed to fetch document", "invalid_request_error", None),
+            ErrorCode.REFUSED_REQUEST,
+        ),
+        (
+            400,
+            mistral(
+                "Grammar error: at 3(11): failed to compile JSON schema",
+                "invalid_request_error",
+                None,
+            ),
+            ErrorCode.REFUSED_REQUEST,
+        ),
+        (422, b'{"detail":[{"loc":["body"],"msg":"bad image"}]}', ErrorCode.REFUSED_REQUEST),
+    ],
+)
+def test_a_refused_request_gives_up_its_item_alone(status, body, code):
+    error = refused(status, body)
+    assert isinstance(error, ItemError)
+    assert error.code == code
+    assert error.detail.startswith(f"HTTP {status}")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "headers", "expected"),
+    [
+        (429, LIMITED, {}, ("rate_limited", True, None)),
+        (429, LIMITED, {"retry-after": "7"}, ("rate_limited", True, 7)),
+        (429, b'{"message":"Requests rate limit exceeded"}', {}, ("rate_limited", True, None)),
+        (429, b"", {}, ("rate_limited", True, None)),
+        (429, CAPACITY, {}, ("rate_limited", True, CAPACITY_PAUSE_S)),
+        (429, CAPACITY, {"retry-after": "3"}, ("rate_limited", True, 3)),
+        (408, b"", {}, ("model_unavailable", False, None)),
+        (425, b"", {}, ("model_unavailable", False, None)),
+        (499, b"", {}, ("model_unavailable", False, None)),
+        (500, b'{"error":{"message":"oops"}}', {}, ("model_unavailable", False, None)),
+        (
+            502,
+            b"An invalid response was received from the upstream server",
+            {},
+            ("model_unavailable", False, None),
+        ),
+        (503, b'{"error":"overloaded"}', {"retry-after": "2"}, ("model_unavailable", False, 2)),
+        (504, b"", ZERO, ("model_unavailable", False, None)),
+        (520, b"<!DOCTYPE html><html>cloudflare</html>", {}, ("model_unavailable", False, None)),
+    ],
+)
+def test_what_may_pass_is_tried_again(status, body, headers, expected):
+    error = refused(status, body, headers)
+    assert isinstance(error, RetryableError)
+    assert (error.code, error.is_rate_limit, error.retry_after_s) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (
+            b'{"detail":[{"type":"extra_forbidden","loc":["body","store"],'
+            b'"msg":"Extra inputs are not permitted","input":false}]}',
+            "body.store: Extra inputs are not permitted",
+        ),
+        (
+            b'{"object":"error","message":{"detail":[{"loc":["body","n"],"msg":"wrong"},'
+            b'{"msg":"bare"}]},"type":"invalid_request_error","param":null,"code":null}',
+            "body.n: wrong; bare",
+        ),
+        (
+            b'{"object":"Error","detail":[{"msg":"d"}],"message":[{"msg":"m"}],"code":3001}',
+            "m",
+        ),
+        (b'{"detail":["just text",{"loc":[],"type":"odd"}]}', "just text; {'loc': [], "),
+        (b'{"error":{"message":"inner","type":"t","param":null,"code":400}}', "inner"),
+        (b'{"error":"model not found"}', "model not found"),
+        (b'{"message":{"why":"unknown"}}', '{"why":"unknown"}'),
+        (b'{"unexpected":1}', '{"unexpected":1}'),
+        (b"[1, 2]", "[1, 2]"),
+        (b"plain\n  text", "plain text"),
+        (b"", ""),
+        (b"\xff\xfe", "\ufffd\ufffd"),
+    ],
+)
+def test_every_known_shape_of_error_body_gives_a_message(body, message):
+    assert read_error_body(body).message.startswith(message)
+
+
+@pytest.mark.parametrize(("code", "text"), [("1500", "1500"), (1500, "1500"), (None, "")])
+def test_an_error_code_may_be_text_a_number_or_null(code, text):
+    assert read_error_body(mistral("x", "y", code)).code == text
+
+
+def test_a_long_message_is_cut():
+    assert len(str(refused(400, mistral("x" * 10_000, "y", None)))) < 500
+
+
+json = st.recursive(
+    st.none() | st.booleans() | st.integers(0, 99) | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["error", "message", "detail", "code", "type", "loc", "msg"]),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.integers(300, 599), json.map(orjson.dumps) | st.binary(max_size=20))
+def test_no_body_breaks_the_reading_of_a_refusal(status, body):
+    assert isinstance(refusal(status, body, rate=SILENT), PipelineError)

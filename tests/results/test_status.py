@@ -1,0 +1,103 @@
+"""An output folder in numbers."""
+
+import orjson
+import pytest
+
+from tests.results.runs import FIRST, SECOND, Outputs
+from vision_pipeline.core.columns import Scalar
+from vision_pipeline.core.errors import OutputError
+from vision_pipeline.results.status import RunStatus, read_status
+
+CAPTION = (("caption", Scalar.STRING),)
+CAT = {"caption": "a cat"}
+PAID = {"prompt_tokens": 100, "completion_tokens": 10, "cost_usd": 0.25}
+
+
+@pytest.fixture
+def outputs(tmp_path):
+    return Outputs(str(tmp_path / "out"))
+
+
+@pytest.fixture
+def status(outputs):
+    """Two runs: b failed at first, c failed again, and a copy of a came from the ledger."""
+    first = {"a": CAT, "b": "timeout", "c": "timeout"}
+    outputs.run(FIRST, first, columns=CAPTION, finished=True, **PAID)
+    second = {"b": CAT, "c": "invalid_answer"}
+    outputs.run(SECOND, second, columns=CAPTION, prompt="describe", **PAID)
+    outputs.run("r3", {"copy": CAT}, columns=CAPTION, from_ledger=True, finished=True, **PAID)
+    return read_status(outputs.root)
+
+
+def test_items_count_by_their_latest_row(status):
+    assert (status.items, status.ok, status.errors) == (4, 3, {"invalid_answer": 1})
+    assert status.failed == 1
+
+
+def test_rows_tokens_and_cost_are_sums_over_all_runs_without_what_the_ledger_gave(status):
+    assert (status.rows, status.cost_usd) == (6, 1.25)
+    assert (status.prompt_tokens, status.completion_tokens) == (500, 50)
+
+
+def test_each_run_has_its_own_numbers(status):
+    assert status.runs == [
+        RunStatus(FIRST, "caption v3", "mistral-small-2603", 3, 1, 2, 0.75, finished=True),
+        RunStatus(SECOND, "describe v3", "mistral-small-2603", 2, 1, 1, 0.5, finished=False),
+        RunStatus("r3", "caption v3", "mistral-small-2603", 1, 1, 0, None, finished=True),
+    ]
+
+
+def test_a_run_is_shown_as_texts(status):
+    assert status.runs[1].cells() == (
+        SECOND,
+        "describe v3",
+        "mistral-small-2603",
+        "2",
+        "1",
+        "1",
+        "0.5000",
+        "cut off",
+    )
+    assert status.runs[2].cells()[-2:] == ("", "finished")
+
+
+def test_numbers_become_json(status):
+    document = orjson.loads(orjson.dumps(status.to_dict()))
+    assert (document["items"], document["errors"]) == (4, {"invalid_answer": 1})
+    assert document["runs"][0]["run_id"] == FIRST
+
+
+def test_without_a_price_there_is_no_cost(outputs):
+    outputs.run(FIRST, {"a": CAT}, columns=CAPTION)
+    status = read_status(outputs.root)
+    assert (status.cost_usd, status.prompt_tokens, status.runs[0].cost_usd) == (None, 0, None)
+
+
+def test_errors_are_sorted_by_how_many_there_are(outputs):
+    answers = {"a": "timeout", "b": "blocked_url", "c": "blocked_url"}
+    outputs.run(FIRST, answers, columns=CAPTION)
+    assert list(read_status(outputs.root).errors.items()) == [("blocked_url", 2), ("timeout", 1)]
+
+
+def test_a_run_without_a_finished_shard_has_no_rows(outputs):
+    outputs.run(FIRST, {"a": CAT}, columns=CAPTION)
+    outputs.cut_off(SECOND)
+    [_, cut_off] = read_status(outputs.root).runs
+    assert (cut_off.run_id, cut_off.rows, cut_off.ok, cut_off.errors) == (SECOND, 0, 0, 0)
+    assert not cut_off.finished
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"5", b"[]", b"{}", b'{"run_id": "r", "config": {"model": {"name": "m"}}}'],
+)
+def test_a_damaged_run_file_is_named(outputs, tmp_path, content):
+    outputs.run(FIRST, {"a": CAT}, columns=CAPTION)
+    (tmp_path / "out" / "runs" / f"{FIRST}.json").write_bytes(content)
+    with pytest.raises(OutputError, match=rf"runs/{FIRST}\.json: damaged"):
+        read_status(outputs.root)
+
+
+def test_a_folder_without_a_table_is_refused(tmp_path):
+    with pytest.raises(OutputError, match="no results here"):
+        read_status(str(tmp_path))

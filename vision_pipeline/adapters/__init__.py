@@ -1,0 +1,1 @@
+"""One outside thing per module; the modules do not know each other."""

@@ -1,0 +1,131 @@
+"""The bytes of an image, wherever its reference leads."""
+
+from __future__ import annotations
+
+import asyncio
+import binascii
+import os
+import stat
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import NoReturn
+from urllib.parse import unquote_to_bytes, urlsplit
+
+import fsspec
+import pybase64
+
+from vision_pipeline.core.errors import ErrorCode, ItemError
+from vision_pipeline.core.records import ImageRef
+
+_WHITESPACE = b" \t\r\n\f"
+
+
+class ImageReader:
+    """Reads local files, `data:` URLs, URLs that fsspec knows, and `http` through `fetch`.
+
+    Args:
+        fetch: Gives the body behind an `http` or `https` URL, within its own limits.
+        max_bytes: A larger image is refused, before it is read where its size is known.
+    """
+
+    def __init__(self, fetch: Callable[[str], Awaitable[bytes]], *, max_bytes: int) -> None:
+        self._fetch = fetch
+        self._max_bytes = max_bytes
+
+    async def read(self, ref: ImageRef) -> bytes:
+        """The encoded image.
+
+        Raises:
+            ItemError: `source_missing` where nothing is there or it may not be read,
+                `image_too_large` above `max_bytes`, `unreadable_image` for a bad `data:` URL, and
+                what `fetch` raises.
+        """
+        scheme = _scheme(ref.uri)
+        if scheme in {"http", "https"}:
+            return await self._fetch(ref.uri)
+        if scheme == "data":
+            return self._data_url(ref.uri)
+        if scheme == "file":
+            path = os.fsdecode(unquote_to_bytes(urlsplit(ref.uri).path))
+            return await asyncio.to_thread(self._local, path)
+        if scheme is not None:
+            return await asyncio.to_thread(self._remote, ref)
+        if not ref.uri:
+            raise ItemError(ErrorCode.SOURCE_MISSING, "the manifest names no image")
+        return await asyncio.to_thread(self._local, ref.uri)
+
+    def _local(self, path: str) -> bytes:
+        try:
+            # A pipe would block until somebody writes, and opening a device may act on it.
+            if not stat.S_ISREG(Path(path).stat().st_mode):
+                _missing("not a regular file")
+            with open(path, "rb", opener=_open_at_once) as file:
+                self._limit(os.fstat(file.fileno()).st_size)
+                data: bytes = file.read(self._max_bytes + 1)
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+            detail = getattr(error, "strerror", None) or str(error)
+            raise ItemError(ErrorCode.SOURCE_MISSING, detail) from error
+        self._limit(len(data))
+        return data
+
+    def _remote(self, ref: ImageRef) -> bytes:
+        try:
+            file_system, path = fsspec.core.url_to_fs(ref.uri)
+            size = file_system.info(path)["size"] if ref.size_bytes is None else ref.size_bytes
+            self._limit(size or 0)
+            # One request; the end guards against a file that has grown since it was listed.
+            data = bytes(file_system.cat_file(path, end=self._max_bytes + 1) if size else b"")
+        except ItemError:
+            raise
+        except Exception as error:  # each backend has its own
+            detail = f"{type(error).__name__}: {error}"
+            raise ItemError(ErrorCode.SOURCE_MISSING, detail) from error
+        self._limit(len(data))
+        return data
+
+    def _data_url(self, url: str) -> bytes:
+        header, comma, body = url.partition(",")
+        if not comma:
+            _unreadable("no comma")
+        is_base64 = header.lower().rstrip().endswith(";base64")
+        data = unquote_to_bytes(body)
+        if is_base64:
+            data = _from_base64(data)
+        self._limit(len(data))
+        return data
+
+    def _limit(self, size_bytes: int) -> None:
+        if size_bytes > self._max_bytes:
+            detail = f"{size_bytes} bytes are more than max_source_bytes ({self._max_bytes})"
+            raise ItemError(ErrorCode.IMAGE_TOO_LARGE, detail)
+
+
+def _scheme(uri: str) -> str | None:
+    """The scheme in lower case, or None for a path. Only `data` goes without `//`."""
+    scheme, mark, rest = uri.partition(":")
+    lowered = scheme.lower()
+    if lowered == "data":
+        return lowered
+    return lowered if mark and rest.startswith("//") and scheme.isascii() else None
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _from_base64(text: bytes) -> bytes:
+    bare = text.translate(None, _WHITESPACE)
+    padded = bare + b"=" * (-len(bare) % 4)
+    altchars = b"-_" if b"-" in bare or b"_" in bare else None
+    try:
+        return pybase64.b64decode(padded, altchars, validate=True)
+    except binascii.Error as error:
+        raise ItemError(ErrorCode.UNREADABLE_IMAGE, f"bad data URL: {error}") from error
+
+
+def _missing(detail: str) -> NoReturn:
+    raise ItemError(ErrorCode.SOURCE_MISSING, detail)
+
+
+def _unreadable(detail: str) -> NoReturn:
+    raise ItemError(ErrorCode.UNREADABLE_IMAGE, f"bad data URL: {detail}")

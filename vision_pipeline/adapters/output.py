@@ -1,0 +1,123 @@
+"""The output folder: files that are there whole or not at all, local or behind a URL."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from vision_pipeline.core.errors import OutputError, StorageError
+
+DRAFT_SUFFIX = ".draft"
+
+
+class OutputFolder:
+    """A folder that holds manifests, results and run files.
+
+    A file is written as a draft, synced and renamed, so that a reader or a later run never sees
+    half of one; for a URL the draft is a local file, and its upload makes it appear whole.
+    """
+
+    def __init__(self, root: str) -> None:
+        """Open a folder; it need not exist.
+
+        Raises:
+            OutputError: No file system for that URL.
+        """
+        try:
+            self._fs, path = fsspec.core.url_to_fs(root)
+        except (ValueError, ImportError) as error:
+            raise OutputError(f"output.path: {root}: {error}") from error
+        self.root = str(path).rstrip("/")
+        self.is_local = isinstance(self._fs, LocalFileSystem)
+
+    @property
+    def filesystem(self) -> Any:  # noqa: ANN401  (fsspec has no types)
+        """The fsspec file system behind this folder."""
+        return self._fs
+
+    def path(self, name: str) -> str:
+        """The full path of a file, as the file system knows it."""
+        return posixpath.join(self.root, name)
+
+    def check_writable(self) -> None:
+        """Make the folder and try a small file in it.
+
+        Raises:
+            OutputError: It cannot be made or written; says why.
+        """
+        probe = self.path(f".writable{DRAFT_SUFFIX}")
+        try:
+            self._fs.makedirs(self.root, exist_ok=True)
+            with self._fs.open(probe, "wb") as file:
+                file.write(b"probe")
+            self._fs.rm_file(probe)
+        except Exception as error:
+            cause = getattr(error, "strerror", None) or error
+            raise OutputError(f"output.path: {self.root} cannot be written: {cause}") from error
+
+    @contextmanager
+    def create(self, name: str) -> Iterator[BinaryIO]:
+        """Write a file that appears under its name when the block ends without an error.
+
+        Raises:
+            StorageError: The disk is full, or the folder is gone.
+        """
+        path = self.path(name)
+        try:
+            self._fs.makedirs(posixpath.dirname(path), exist_ok=True)
+            with self._draft(path) as draft:
+                with draft.open("wb") as file:
+                    yield file
+                    file.flush()
+                    os.fsync(file.fileno())
+                if self.is_local:
+                    _rename(draft, Path(path))
+                else:
+                    self._fs.put_file(str(draft), path)
+        except OSError as error:
+            raise StorageError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+    @contextmanager
+    def _draft(self, path: str) -> Iterator[Path]:
+        if self.is_local:
+            yield Path(path + DRAFT_SUFFIX)
+            return
+        with tempfile.TemporaryDirectory(prefix="vision-pipeline-") as folder:
+            yield Path(folder) / posixpath.basename(path)
+
+    def read_bytes(self, name: str) -> bytes:
+        """The content of a file."""
+        return bytes(self._fs.cat_file(self.path(name)))
+
+    def names(self, folder: str) -> list[str]:
+        """Names of the whole files and folders in a folder, sorted; empty where there is none."""
+        try:
+            self._fs.invalidate_cache()
+            paths = self._fs.ls(self.path(folder), detail=False)
+        except FileNotFoundError:
+            return []
+        names = (posixpath.basename(str(path).rstrip("/")) for path in paths)
+        return sorted(name for name in names if name and not name.endswith(DRAFT_SUFFIX))
+
+    def exists(self, name: str) -> bool:
+        """Whether a whole file of that name is there."""
+        return bool(self._fs.exists(self.path(name)))
+
+
+def _rename(draft: Path, path: Path) -> None:
+    draft.replace(path)
+    if os.name != "posix":
+        return  # pragma: no cover  (only POSIX can sync a folder)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

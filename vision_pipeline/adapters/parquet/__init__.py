@@ -1,0 +1,1 @@
+"""Frozen manifests and shards of results as Parquet files, written whole."""

@@ -1,0 +1,230 @@
+"""Manifests, shards and run files in the output folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, BinaryIO, Protocol
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from vision_pipeline.adapters.parquet.table import result_table
+from vision_pipeline.core.columns import ColumnType
+from vision_pipeline.core.errors import ErrorCode, OutputError
+from vision_pipeline.core.records import Row
+
+MAX_SHARDS = 2_000  # one Prefect task each; a server loses track of many more
+
+_SHARD_NAME = re.compile(r"shard-(\d+)\.parquet")
+_MANIFEST_OWN = ("item_id", "_fingerprint", "images")
+_PERMANENT = [code.value for code in ErrorCode if not code.is_transient]
+
+
+class Folder(Protocol):
+    """What the store needs of the output folder."""
+
+    @property
+    def filesystem(self) -> Any:  # noqa: ANN401, D102
+        ...
+    def path(self, name: str) -> str: ...  # noqa: D102
+    def create(self, name: str) -> AbstractContextManager[BinaryIO]: ...  # noqa: D102
+    def read_bytes(self, name: str) -> bytes: ...  # noqa: D102
+    def names(self, folder: str) -> list[str]: ...  # noqa: D102
+    def exists(self, name: str) -> bool: ...  # noqa: D102
+
+
+class ResultStore:
+    """Reads and writes what stands under an output folder.
+
+    Layout: `manifests/<run_id>.parquet`, `results/run_id=<id>/shard-00007.parquet`,
+    `runs/<run_id>.json`.
+    """
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+
+    def results_path(self) -> str:
+        """The folder that holds the table."""
+        return self._folder.path("results")
+
+    def run_ids(self) -> list[str]:
+        """All runs that have a run file, oldest first."""
+        names = self._folder.names("runs")
+        return [name.removesuffix(".json") for name in names if name.endswith(".json")]
+
+    def read_run(self, run_id: str) -> dict[str, Any]:
+        """A run file.
+
+        Raises:
+            OutputError: It is damaged.
+        """
+        name = f"runs/{run_id}.json"
+        with self._translated(name):
+            document = orjson.loads(self._folder.read_bytes(name))
+        if not isinstance(document, dict):
+            raise OutputError(f"{self._folder.path(name)}: cannot be read: it is no JSON object")
+        return document
+
+    def write_run(self, run_id: str, document: Mapping[str, Any]) -> None:
+        """Write or replace a run file."""
+        with self._folder.create(f"runs/{run_id}.json") as file:
+            file.write(orjson.dumps(dict(document), option=orjson.OPT_INDENT_2, default=str))
+
+    def freeze(
+        self, run_id: str, batches: Iterable[pa.RecordBatch], *, schema: pa.Schema, shard_size: int
+    ) -> int:
+        """Write the manifest of a run, row groups of `shard_size` items; returns how many items."""
+        count = 0
+        with (
+            self._folder.create(_manifest_name(run_id)) as file,
+            pq.ParquetWriter(file, schema, compression="zstd") as writer,
+        ):
+            for group in _regroup(batches, schema=schema, size=shard_size):
+                writer.write_table(group, row_group_size=shard_size)
+                count += group.num_rows
+        return count
+
+    def has_manifest(self, run_id: str) -> bool:
+        """Whether the manifest of that run was frozen."""
+        return self._folder.exists(_manifest_name(run_id))
+
+    def item_count(self, run_id: str) -> int:
+        """How many items the manifest of that run has."""
+        with self._manifest(run_id) as manifest:
+            return int(manifest.metadata.num_rows)
+
+    def shard_count(self, run_id: str) -> int:
+        """How many shards that run has."""
+        with self._manifest(run_id) as manifest:
+            groups = manifest.num_row_groups
+        return int(-(-groups // _groups_per_shard(groups)))
+
+    def shard_items(self, run_id: str, shard: int) -> pa.Table:
+        """The manifest's rows of one shard, all columns."""
+        with self._manifest(run_id) as manifest:
+            return _read_shard(manifest, shard, columns=None)
+
+    def finished_shards(self, run_id: str) -> set[int]:
+        """Shards whose result file is there."""
+        names = self._folder.names(f"results/run_id={run_id}")
+        return {int(match[1]) for name in names if (match := _SHARD_NAME.fullmatch(name))}
+
+    def write_shard(
+        self,
+        run_id: str,
+        shard: int,
+        rows: Sequence[Row],
+        *,
+        answer_columns: Sequence[tuple[str, ColumnType]],
+        items: pa.Table,
+    ) -> None:
+        """Write one shard; that its file is there means that it is done."""
+        table = result_table(
+            rows, answer_columns=answer_columns, manifest_columns=items.drop_columns(_MANIFEST_OWN)
+        )
+        with self._folder.create(_shard_name(run_id, shard)) as file:
+            pq.write_table(table, file, compression="zstd")
+
+    def read_shard(self, run_id: str, shard: int, columns: Sequence[str]) -> pa.Table:
+        """Some columns of one finished shard.
+
+        Raises:
+            OutputError: It is damaged.
+        """
+        with self._parquet(_shard_name(run_id, shard)) as rows:
+            return rows.read(columns=list(columns))
+
+    def settled(self, question_sha256: str) -> pa.Table:
+        """Items that need no work for this question unless they change.
+
+        Returns:
+            A table of `_fingerprint` (string) and `is_answer` (bool): items whose latest row
+            answers the same question, or failed at it for good.
+        """
+        parts = [part for run_id in self.run_ids() for part in self._outcomes(run_id)]
+        if not parts:
+            return pa.table(
+                {"_fingerprint": pa.array([], pa.string()), "is_answer": pa.array([], pa.bool_())}
+            )
+        latest = pa.concat_tables(parts).group_by("item_id", use_threads=False)
+        names = ("_fingerprint", "question_sha256", "status", "error_code")
+        table = latest.aggregate([(name, "last") for name in names])
+        is_answer = pc.equal(table["status_last"], "ok")
+        is_final = pc.is_in(table["error_code_last"], pa.array(_PERMANENT))
+        same = pc.equal(table["question_sha256_last"], question_sha256)
+        keep = pc.and_(same, pc.or_(is_answer, is_final))
+        found = pa.table({"_fingerprint": table["_fingerprint_last"], "is_answer": is_answer})
+        return found.filter(keep)
+
+    def _outcomes(self, run_id: str) -> Iterator[pa.Table]:
+        finished = self.finished_shards(run_id)
+        if not finished or not self.has_manifest(run_id):
+            return
+        names = ["item_id", "question_sha256", "status", "error_code"]
+        with self._manifest(run_id) as manifest:
+            for shard in sorted(finished):
+                rows = self.read_shard(run_id, shard, names)
+                prints = _read_shard(manifest, shard, columns=["_fingerprint"])
+                plain = [pc.cast(rows[name], pa.string()) for name in names]
+                yield pa.table([*plain, prints["_fingerprint"]], names=[*names, "_fingerprint"])
+
+    def _manifest(self, run_id: str) -> AbstractContextManager[pq.ParquetFile]:
+        return self._parquet(_manifest_name(run_id))
+
+    @contextmanager
+    def _parquet(self, name: str) -> Iterator[pq.ParquetFile]:
+        path = self._folder.path(name)
+        with (
+            self._translated(name),
+            self._folder.filesystem.open(path, "rb") as file,
+            pq.ParquetFile(file) as content,
+        ):
+            yield content
+
+    @contextmanager
+    def _translated(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except (ValueError, OSError) as error:  # ValueError: JSON's and Arrow's too
+            raise OutputError(f"{self._folder.path(name)}: cannot be read: {error}") from error
+
+
+def _manifest_name(run_id: str) -> str:
+    return f"manifests/{run_id}.parquet"
+
+
+def _shard_name(run_id: str, shard: int) -> str:
+    return f"results/run_id={run_id}/shard-{shard:05d}.parquet"
+
+
+def _groups_per_shard(groups: int) -> int:
+    return max(1, -(-groups // MAX_SHARDS))
+
+
+def _read_shard(manifest: pq.ParquetFile, shard: int, *, columns: Sequence[str] | None) -> pa.Table:
+    width = _groups_per_shard(manifest.num_row_groups)
+    groups = range(shard * width, min((shard + 1) * width, manifest.num_row_groups))
+    return manifest.read_row_groups(list(groups), columns=columns)
+
+
+def _regroup(
+    batches: Iterable[pa.RecordBatch], *, schema: pa.Schema, size: int
+) -> Iterator[pa.Table]:
+    waiting: list[pa.RecordBatch] = []
+    count = 0
+    for batch in batches:
+        waiting.append(batch)
+        count += batch.num_rows
+        if count >= size:
+            table = pa.Table.from_batches(waiting, schema)
+            whole = count - count % size
+            for start in range(0, whole, size):
+                yield table.slice(start, size)
+            rest = table.slice(whole)
+            waiting, count = rest.to_batches(), rest.num_rows
+    if count:
+        yield pa.Table.from_batches(waiting, schema)

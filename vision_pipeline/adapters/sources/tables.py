@@ -1,0 +1,180 @@
+"""Manifest files as a stream of Arrow tables: CSV, TSV, JSON Lines and Parquet."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import PurePosixPath
+from typing import IO
+
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.json as pa_json
+import pyarrow.parquet as pa_parquet
+
+from vision_pipeline.adapters.sources.batches import BATCH_ROWS
+from vision_pipeline.adapters.sources.file_systems import connect
+from vision_pipeline.core.errors import SourceError
+
+MANIFEST_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+_PACKED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
+
+# A row must fit one block, and a row may carry a data: URL of the provider's 10 MiB in base64.
+_BLOCK_BYTES = 16 * 1024 * 1024
+_TYPE_EXAMPLES = "string, int64, float64, bool, date32, timestamp[us] or the like"
+_BLANK = re.compile(rb"(?:\xef\xbb\xbf)?\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A manifest file, opened: its schema, and its batches of at most `BATCH_ROWS` rows, once."""
+
+    schema: pa.Schema
+    batches: Iterator[pa.RecordBatch]
+
+
+def manifest_suffix(location: str) -> str | None:
+    """The suffix that says how a manifest is written, or None where it is no manifest's."""
+    name = PurePosixPath(location.lower().partition("?")[0])
+    suffix = PurePosixPath(name.stem).suffix if name.suffix in _PACKED_SUFFIXES else name.suffix
+    return suffix if suffix in MANIFEST_SUFFIXES else None
+
+
+def read_table(
+    location: str, *, text_columns: Collection[str], column_types: Mapping[str, str]
+) -> Iterator[Table]:
+    """Open a manifest and yield it once, or not at all where it is empty.
+
+    Args:
+        location: Local path or URL that fsspec knows.
+        text_columns: Columns that are text whatever their values look like.
+        column_types: Arrow's name of the type, for columns whose type is not to be guessed.
+
+    Raises:
+        SourceError: The file is missing or cannot be parsed, or a column or type is unknown; also
+            while batches are taken.
+    """
+    suffix = manifest_suffix(location)
+    if suffix is None:
+        allowed = ", ".join(MANIFEST_SUFFIXES)
+        raise SourceError(f"{location}: a manifest's name ends in one of {allowed}")
+    types = _types(column_types) | dict.fromkeys(text_columns, pa.string())
+    file_system, path = connect(location)
+    with (
+        _explained(location),
+        file_system.open(path, "rb", compression="infer") as file,
+    ):
+        if _is_empty(file):
+            return
+        schema, batches = _READERS[suffix](file, types)
+        for name in column_types:
+            require_column(name, schema, location=location, key="source.column_types")
+        yield Table(schema, _cut(batches, location))
+
+
+def require_column(name: str, schema: pa.Schema, *, location: str, key: str) -> None:
+    """See that a configured column is there.
+
+    Raises:
+        SourceError: It is not, with the columns that are and the most similar one.
+    """
+    if name in schema.names:
+        return
+    similar = get_close_matches(name, schema.names, 1, cutoff=0.5)
+    hint = f"; did you mean {similar[0]!r}?" if similar else ""
+    columns = ", ".join(schema.names)
+    raise SourceError(f"{location}: no column {name!r} ({key}); there are: {columns}{hint}")
+
+
+def _types(column_types: Mapping[str, str]) -> dict[str, pa.DataType]:
+    types = {}
+    for column, name in column_types.items():
+        try:
+            types[column] = pa.type_for_alias(name)
+        except ValueError as error:
+            detail = (
+                f"source.column_types: {column}: there is no type {name!r}; use {_TYPE_EXAMPLES}"
+            )
+            raise SourceError(detail) from error
+    return types
+
+
+def _is_empty(file: IO[bytes]) -> bool:
+    head = file.read(_BLOCK_BYTES)
+    file.seek(0)
+    return _BLANK.fullmatch(head) is not None
+
+
+def _cut(batches: Iterator[pa.RecordBatch], location: str) -> Iterator[pa.RecordBatch]:
+    with _explained(location):
+        for batch in batches:
+            for start in range(0, batch.num_rows, BATCH_ROWS):
+                yield batch.slice(start, BATCH_ROWS)
+
+
+@contextmanager
+def _explained(location: str) -> Iterator[None]:
+    try:
+        yield
+    except SourceError:
+        raise
+    except Exception as error:  # pyarrow's, the operating system's, each file system's own
+        raise SourceError(_complaint(location, error)) from error
+
+
+def _complaint(location: str, error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f"{location}: there is no such manifest"
+    hint = ""
+    if isinstance(error, pa.ArrowInvalid):
+        hint = " (types are guessed from the beginning: source.column_types sets them)"
+    return f"{location}: cannot be read: {error}{hint}"
+
+
+_Opened = tuple[pa.Schema, Iterator[pa.RecordBatch]]
+
+
+def _csv(file: IO[bytes], types: Mapping[str, pa.DataType], *, delimiter: str = ",") -> _Opened:
+    reader = pa_csv.open_csv(
+        file,
+        # One thread: errors then name the row, and no blocks are read ahead.
+        read_options=pa_csv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False),
+        parse_options=pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+        convert_options=pa_csv.ConvertOptions(column_types=types),
+    )
+    return reader.schema, reader
+
+
+def _tsv(file: IO[bytes], types: Mapping[str, pa.DataType]) -> _Opened:
+    return _csv(file, types, delimiter="\t")
+
+
+def _json_lines(file: IO[bytes], types: Mapping[str, pa.DataType]) -> _Opened:
+    reader = pa_json.open_json(
+        file,
+        read_options=pa_json.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False),
+        parse_options=pa_json.ParseOptions(explicit_schema=pa.schema(list(types.items()))),
+    )
+    return reader.schema, reader
+
+
+def _parquet(file: IO[bytes], types: Mapping[str, pa.DataType]) -> _Opened:
+    parquet = pa_parquet.ParquetFile(file)
+    fields = [
+        field.with_type(types[field.name]) if field.name in types else field
+        for field in parquet.schema_arrow
+    ]
+    schema = pa.schema(fields)
+    return schema, (batch.cast(schema) for batch in parquet.iter_batches(BATCH_ROWS))
+
+
+_READERS: Mapping[str, Callable[[IO[bytes], Mapping[str, pa.DataType]], _Opened]] = {
+    ".csv": _csv,
+    ".tsv": _tsv,
+    ".jsonl": _json_lines,
+    ".ndjson": _json_lines,
+    ".parquet": _parquet,
+}

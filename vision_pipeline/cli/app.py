@@ -1,0 +1,46 @@
+"""The command line: arguments in, exit codes out. Commands live in the modules beside this one."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from vision_pipeline.cli import emulator, look, run, setup
+from vision_pipeline.core.errors import RunError
+
+EXIT_INTERRUPTED = 3
+
+app = typer.Typer(
+    name="vision-pipeline",
+    help="A folder or manifest of images and a prompt in, a typed Parquet table with one row per "
+    "image out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+run.register(app)
+look.register(app)
+setup.register(app)
+emulator.register(app)
+
+
+def main() -> None:
+    """Run a command; whatever a user can cause becomes one line on stderr and an exit code."""
+    try:
+        app()
+    except RunError as error:
+        fail(error)
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; the same command goes on from here\n")
+        sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:  # the reader of stdout, such as `head`, has seen enough
+        sys.stderr.close()
+        sys.exit(0)
+
+
+def fail(error: RunError) -> None:
+    """End with an error's message and its exit code."""
+    sys.stderr.write(f"error: {error}\n")
+    sys.exit(error.exit_code)

@@ -1,0 +1,109 @@
+"""What `doctor` looks at: one finding a line."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import httpx
+
+from vision_pipeline.cli.engines import server_is_set
+from vision_pipeline.core.config import RunConfig
+from vision_pipeline.core.errors import ConfigError, EndpointError, RunError, SourceError
+from vision_pipeline.wiring import library, services
+
+SERVER_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+def run_checks(config: RunConfig) -> Iterator[Check]:
+    """Look at everything that a run needs, one after the other; nothing is paid for."""
+    checks: tuple[tuple[str, Callable[[RunConfig], str]], ...] = (
+        ("prompt", _prompt),
+        ("source", _source),
+        ("key", _key),
+        ("model", _model),
+        ("endpoint", _endpoint),
+        ("output", _output),
+        ("prefect", _prefect),
+    )
+    for name, look in checks:
+        try:
+            yield Check(name, ok=True, detail=look(config))
+        except RunError as error:
+            yield Check(name, ok=False, detail=str(error))
+
+
+def _prompt(config: RunConfig) -> str:
+    template = library.load_template(config.prompt)
+    answers = len(template.schema.columns) if template.schema else 1
+    return f"{template.name} version {template.version}, {answers} answer columns ({template.file})"
+
+
+def _source(config: RunConfig) -> str:
+    source = services.build_source(config)
+    first = next(source.batches(), None)
+    if first is None:
+        raise SourceError(f"{config.source.path or config.source.manifest}: no images")
+    return f"{config.source.path or config.source.manifest}, first item {first['item_id'][0]}"
+
+
+def _key(config: RunConfig) -> str:
+    if config.model.provider == "emulator":
+        return "the emulator needs none"
+    if config.model.api_key_block:
+        return f"from the Prefect Secret block {config.model.api_key_block}"
+    return "set" if library.find_key(config.model, os.environ) else "none, and none is needed"
+
+
+def _model(config: RunConfig) -> str:
+    name = config.model.name
+    spec = library.find_model(config.model, library.load_catalogue(), today=datetime.now(UTC))
+    if spec is None:
+        return f"{name}: not in models.yaml; works, but without a price"
+    price = spec.price
+    cost = f"{price.input:g} / {price.output:g} USD per million tokens" if price else "no price"
+    return f"{name}: sees images, {cost}"
+
+
+def _endpoint(config: RunConfig) -> str:
+    model = config.model
+    if model.provider == "emulator" and model.base_url is None:
+        if model.engine == "ocr" and importlib.util.find_spec("rapidocr") is None:
+            raise ConfigError("the ocr engine needs: pip install 'vision-pipeline[local]'")
+        return f"an emulator with the engine {model.engine} is started for the run"
+    listing = services.probe_model(model, os.environ)
+    if not listing.listed:
+        raise EndpointError(f"answers, but does not list {model.name} among {listing.count} models")
+    if listing.vision is False:
+        raise EndpointError(f"answers, but {model.name} does not see images")
+    return f"answers, lists {model.name}" + (", sees images" if listing.vision else "")
+
+
+def _output(config: RunConfig) -> str:
+    return f"{services.check_output(config)} is writable"
+
+
+def _prefect(_config: RunConfig) -> str:
+    if not server_is_set(os.environ):
+        return "no server is set: runs use --engine local, or a temporary server on request"
+    url = os.environ.get("PREFECT_API_URL")
+    if not url:
+        return "a server is set in the active profile"
+    try:
+        response = httpx.get(f"{url.rstrip('/')}/health", timeout=SERVER_TIMEOUT_S)
+        response.raise_for_status()
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise EndpointError(f"PREFECT_API_URL={url} does not answer: {error}") from error
+    return f"{url} answers"

@@ -1,0 +1,204 @@
+"""What a person sees of a run: progress on stderr while it works, a summary at the end."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from time import monotonic
+from types import TracebackType
+from typing import Self, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+
+from vision_pipeline.core.config import RunConfig
+from vision_pipeline.core.errors import ErrorCode
+from vision_pipeline.pipeline.progress import Progress
+from vision_pipeline.pipeline.run import Summary
+from vision_pipeline.pipeline.stop import Stop
+
+BAR_INTERVAL_S = 0.2
+LINE_INTERVAL_S = 10.0
+STDERR_FD = 2
+
+
+class Display:
+    """Shows counters from a thread of its own: a bar on a terminal, a line now and then elsewhere.
+
+    Attributes:
+        progress: The counters that the run raises.
+        stop: Raised when the run is asked to stop.
+        painted: Set once the figures of a bar have been shown.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.progress = Progress()
+        self.stop = Stop()
+        self._name = name
+        self._open = ExitStack()
+        self._started_s = monotonic()
+        self._ended = threading.Event()
+        self.painted = threading.Event()
+        self._thread = threading.Thread(target=self._show, name="display", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._console = Console(file=self._open.enter_context(quiet_libraries()))
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._open.close()
+
+    def _show(self) -> None:
+        if self._console.is_terminal:
+            self._show_bar()
+        else:
+            self._show_lines()
+
+    def _show_lines(self) -> None:
+        shown = ""
+        while not self._ended.wait(LINE_INTERVAL_S):
+            line = self.line()
+            if line != shown:  # a wait is told once, not every ten seconds
+                self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+            shown = line
+
+    def line(self) -> str:
+        """The state of the run in one line."""
+        progress = self.progress
+        if progress.total is None:
+            return f"{self._name}: listing the source"
+        return f"{self._name}: {progress.done}/{progress.total} · {self._figures()}"
+
+    def _show_bar(self) -> None:
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}", markup=False),
+        )
+        with Bars(*columns, console=self._console, transient=True) as bars:
+            task = bars.add_task(self._name, total=None, figures="starting")
+            while not self._ended.wait(BAR_INTERVAL_S):
+                bars.update(
+                    task,
+                    total=self.progress.total,
+                    completed=self.progress.done,
+                    figures=self._figures(),
+                    refresh=True,
+                )
+                self.painted.set()
+
+    def _figures(self) -> str:
+        progress = self.progress
+        if progress.total is None:
+            return "listing the source"
+        elapsed_s = monotonic() - self._started_s
+        rate = progress.worked / elapsed_s if elapsed_s else 0.0
+        parts = [f"{rate:.1f}/s", f"{progress.failed} errors", f"{progress.in_flight} in flight"]
+        parts.append(f"{count(progress.prompt_tokens + progress.completion_tokens)} tokens")
+        if progress.cost_usd:
+            parts.append(f"{progress.cost_usd:.4f} USD")
+        if rate and progress.total > progress.done:
+            parts.append(f"{duration((progress.total - progress.done) / rate)} left")
+        if self.stop.requested.is_set():
+            parts.insert(0, "stopping, again to cut off")  # requests on the wire may finish
+        return " · ".join(parts)
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[TextIO]:
+    """Keep what image decoders write past Python off the terminal; gives the real stderr.
+
+    libtiff alone prints hundreds of lines about one damaged file; its row says what is wrong.
+    """
+    try:
+        shown = os.dup(sys.stderr.fileno())
+        saved = os.dup(STDERR_FD)
+    except (AttributeError, OSError):  # stderr is no file, as in a notebook
+        yield sys.stderr
+        return
+    sys.stderr.flush()
+    with os.fdopen(shown, "w", encoding=sys.stderr.encoding, errors="backslashreplace") as real:
+        previous, sys.stderr = sys.stderr, real
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), STDERR_FD)
+        try:
+            yield real
+        finally:
+            sys.stderr = previous
+            os.dup2(saved, STDERR_FD)
+            os.close(saved)
+
+
+def print_summary(config: RunConfig, summary: Summary) -> None:
+    """Tell on stdout what became of a run."""
+    console = Console()
+    done = f"{summary.ok} answered, {summary.failed} errors"
+    if summary.run_id is None:
+        done = "nothing to do"
+    elif summary.resumed:
+        done += ", a run that was cut off is finished"
+    console.print(f"[bold]{config.name}[/bold]: {done} ({duration(summary.seconds)})")
+    if summary.errors:
+        console.print(error_table(summary.errors))
+    for line in _notes(summary):
+        console.print(line, markup=False, highlight=False)
+    console.print(f"table: {summary.results}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _notes(summary: Summary) -> list[str]:
+    notes = []
+    if summary.already_answered or summary.already_failed:
+        failed = f", {summary.already_failed} failed for good" if summary.already_failed else ""
+        notes.append(f"left alone: {summary.already_answered} answered before{failed}")
+    if summary.skipped:
+        told = ", ".join(f"{number} {why}" for why, number in summary.skipped.items())
+        notes.append(f"passed over in the source: {told}")
+    cost = "no list price" if summary.cost_usd is None else f"{summary.cost_usd:.4f} USD"
+    notes.append(
+        f"{summary.calls} calls, {summary.from_ledger} from the ledger, "
+        f"{count(summary.prompt_tokens)} + {count(summary.completion_tokens)} tokens, {cost}"
+    )
+    return notes
+
+
+def error_table(errors: dict[str, int]) -> Table:
+    """Rows by error code, with what each means."""
+    table = Table(box=None, pad_edge=False)
+    for head in ("error_code", "rows", "what to do"):
+        table.add_column(head, justify="right" if head == "rows" else "left")
+    for code, rows in errors.items():
+        table.add_row(code, str(rows), ErrorCode(code).meaning)
+    return table
+
+
+def count(number: float) -> str:
+    """A number short enough for a progress line: `950`, `12.3k`, `4.56M`."""
+    for unit, size in (("M", 1_000_000), ("k", 1_000)):
+        if number >= size:
+            return f"{number / size:.3g}{unit}"
+    return f"{number:.0f}"
+
+
+def duration(seconds: float) -> str:
+    """`8.3 s`, `4 min 05 s`, `2 h 10 min`."""
+    minute, hour = 60, 3600
+    if seconds < minute:
+        return f"{seconds:.1f} s"
+    if seconds < hour:
+        return f"{seconds // minute:.0f} min {seconds % minute:02.0f} s"
+    return f"{seconds // hour:.0f} h {seconds % hour // minute:02.0f} min"

@@ -1,0 +1,92 @@
+"""Two doors to one pipeline: in this process alone, or as a Prefect flow in it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from vision_pipeline.core.config import RunConfig
+from vision_pipeline.core.errors import StoppedError
+from vision_pipeline.pipeline.progress import Progress
+from vision_pipeline.pipeline.run import Summary, carry_out
+from vision_pipeline.pipeline.shard import analyze_shard
+from vision_pipeline.pipeline.stop import Stop
+from vision_pipeline.wiring.services import Watch, open_services, watching
+
+
+def run_local(config: RunConfig, *, fresh: bool, progress: Progress, stop: Stop) -> Summary:
+    """The job in this process, without Prefect."""
+
+    async def job() -> Summary:
+        async with open_services(config, fresh=fresh) as services:
+            return await carry_out(services, analyze_shard)
+
+    with watching(Watch(progress, stop, _stop_on_signals)):
+        return asyncio.run(job())
+
+
+def run_prefect(config: RunConfig, *, fresh: bool, progress: Progress, stop: Stop) -> Summary:
+    """The job as the flow `analyze_images`, on the server that is set or on a temporary one."""
+    # What the flow says goes to its server; this terminal has the progress display.
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    from prefect.exceptions import TerminationSignal
+
+    from flows.analyze_images import analyze_images
+
+    async def job() -> Summary:
+        return await analyze_images(config, fresh=fresh)
+
+    try:
+        with watching(Watch(progress, stop, _stop_on_signals)):
+            return asyncio.run(job())
+    except TerminationSignal:  # before the run was open, or after
+        raise StoppedError("stopped; the same command goes on from here") from None
+
+
+@contextlib.contextmanager
+def _stop_on_signals(stop: Stop) -> Iterator[None]:
+    # The first signal lets requests on the wire finish, for they are paid for; the second does not.
+    loop = asyncio.get_running_loop()
+    job = asyncio.current_task()
+
+    def on_signal() -> None:
+        if stop.requested.is_set() and job is not None:
+            job.cancel()
+        stop.by_user()
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    previous = [signal.getsignal(number) for number in numbers]
+    try:
+        for number in numbers:
+            loop.add_signal_handler(number, on_signal)
+    except (NotImplementedError, RuntimeError, ValueError):  # Windows, or not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, previous, strict=True):
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler)
+
+
+def server_is_set(environment: Mapping[str, str]) -> bool:
+    """Whether Prefect has a server to talk to, by environment or by its active profile.
+
+    Prefect itself is not imported for that: it takes a second.
+    """
+    if "PREFECT_API_URL" in environment:
+        return bool(environment["PREFECT_API_URL"].strip())
+    home = Path(environment.get("PREFECT_HOME", "~/.prefect")).expanduser()
+    try:
+        profiles = tomllib.loads((home / "profiles.toml").read_text("utf-8"))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):
+        return False
+    active = environment.get("PREFECT_PROFILE") or profiles.get("active")
+    profile = profiles.get("profiles", {}).get(active, {})
+    return bool(isinstance(profile, dict) and profile.get("PREFECT_API_URL"))

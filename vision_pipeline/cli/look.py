@@ -1,0 +1,146 @@
+"""The commands that look and change nothing: `plan` and `status`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vision_pipeline.cli.arguments import (
+    ConfigArgument,
+    JsonOption,
+    LimitOption,
+    OutputOption,
+    SetOption,
+    SourceOption,
+    load_config,
+    print_json,
+)
+
+if TYPE_CHECKING:
+    from vision_pipeline.core.config import RunConfig
+    from vision_pipeline.pipeline.estimate import Estimate
+
+PLAN_EPILOG = """
+Examples:
+
+    vision-pipeline plan configs/receipts.yaml
+
+    vision-pipeline plan configs/receipts.yaml --source scans/ --json
+"""
+STATUS_EPILOG = """
+Examples:
+
+    vision-pipeline status data/outputs/demo
+
+    vision-pipeline status data/outputs/demo --json
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("plan", epilog=PLAN_EPILOG)(_plan)
+    app.command("status", epilog=STATUS_EPILOG)(_status)
+
+
+def _plan(
+    config: ConfigArgument,
+    source: SourceOption = None,
+    output: OutputOption = None,
+    limit: LimitOption = None,
+    settings: SetOption = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Count what `run` would ask, without a call.
+
+    Every pending image is read and prepared, so image tokens are exact and unreadable files known.
+    """
+    loaded = load_config(config, source=source, output=output, limit=limit, settings=settings)
+    from vision_pipeline.cli.display import Display
+
+    with Display(loaded.name) as display:
+        found = asyncio.run(_estimate(loaded, display))
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        _print_plan(loaded, found)
+
+
+async def _estimate(config: RunConfig, display: Any) -> Estimate:  # noqa: ANN401
+    from vision_pipeline.pipeline.estimate import estimate
+    from vision_pipeline.wiring.services import Watch, open_services, watching
+
+    with watching(Watch(display.progress, display.stop)):
+        async with open_services(config) as services:
+            return await estimate(services)
+
+
+def _print_plan(config: RunConfig, found: Estimate) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(justify="right")
+    table.add_column()
+    for number, what in (
+        (found.items, "items in the source"),
+        (found.already_answered, "answered before, left alone"),
+        (found.already_failed, "failed before for good, left alone"),
+        (found.from_ledger, "answered from the ledger, without a call"),
+        (found.duplicates, "ask the same as another item, asked once"),
+        (found.errors.total(), "error rows without a call"),
+        (found.to_ask, "calls"),
+        (found.image_tokens, "image tokens, exact"),
+        (found.text_tokens, "text tokens, estimated"),
+        (found.sent_bytes, "bytes of images to send"),
+    ):
+        table.add_row(f"{number:,}", what)
+    console = Console()
+    console.print(f"[bold]{config.name}[/bold]: {config.model.name}, prompt {config.prompt}")
+    console.print(table)
+    if found.errors:
+        from vision_pipeline.cli.display import error_table
+
+        console.print(error_table(dict(found.errors)))
+    for why, number in found.skipped.items():
+        console.print(f"passed over in the source: {number} {why}", markup=False)
+
+
+def _status(
+    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="An output folder.")],
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Show rows by status and error code, tokens, cost and runs of an output folder."""
+    from vision_pipeline.results.status import read_status
+
+    status = read_status(output)
+    if as_json:
+        print_json(status.to_dict())
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    from vision_pipeline.cli.display import count, error_table
+
+    console = Console()
+    console.print(
+        f"{status.items} items: {status.ok} answered, {status.failed} errors (latest row of each)",
+        highlight=False,
+    )
+    if status.errors:
+        console.print(error_table(status.errors))
+    cost = "no list price" if status.cost_usd is None else f"{status.cost_usd:.4f} USD"
+    console.print(
+        f"all runs: {status.rows} rows, {count(status.prompt_tokens)} + "
+        f"{count(status.completion_tokens)} tokens, {cost}",
+        highlight=False,
+    )
+    table = Table(box=None, pad_edge=False)
+    for head in ("run", "prompt", "model", "rows", "ok", "errors", "USD", "state"):
+        table.add_column(head)
+    for run in status.runs:
+        table.add_row(*run.cells())
+    console.print(table)

@@ -1,0 +1,96 @@
+"""The command `run`: the whole job, watched."""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from vision_pipeline.cli.arguments import (
+    ConfigArgument,
+    JsonOption,
+    LimitOption,
+    OutputOption,
+    SetOption,
+    SourceOption,
+    load_config,
+    print_json,
+)
+
+EPILOG = """
+Examples:
+
+    vision-pipeline run configs/demo.yaml
+
+    vision-pipeline run configs/receipts.yaml --source scans/ --output out/ --limit 20
+
+    vision-pipeline run configs/receipts.yaml --set model.name=ministral-3b-2512 --max-cost 5
+"""
+
+
+class Engine(StrEnum):
+    """What drives the run."""
+
+    AUTO = "auto"
+    LOCAL = "local"
+    PREFECT = "prefect"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("run", epilog=EPILOG)(_run)
+
+
+def _run(
+    config: ConfigArgument,
+    source: SourceOption = None,
+    output: OutputOption = None,
+    limit: LimitOption = None,
+    settings: SetOption = None,
+    engine: Annotated[
+        Engine,
+        typer.Option(
+            help="prefect: as the flow analyze_images; local: the same without Prefect's start; "
+            "auto: prefect where a server is set, else local."
+        ),
+    ] = Engine.AUTO,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(
+            metavar="USD", min=0, help="Stop before this is exceeded; same as budget.usd."
+        ),
+    ] = None,
+    *,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Ask everything again, also what was answered before.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask one question about every image, and write a typed table.
+
+    The same command finishes a run that was cut off, and asks only for what is new.
+    Exit codes: 0 every item has an answer; 1 some rows are errors; 2 bad usage or config;
+    3 stopped early, resumable.
+    """
+    overrides = list(settings or [])
+    if max_cost is not None:
+        overrides.append(f"budget.usd={max_cost}")
+    loaded = load_config(config, source=source, output=output, limit=limit, settings=overrides)
+
+    # Heavy imports come after what can go wrong without them.
+    from vision_pipeline.cli.display import Display, print_summary
+    from vision_pipeline.cli.engines import run_local, run_prefect, server_is_set
+
+    if engine is Engine.AUTO:
+        engine = Engine.PREFECT if server_is_set(os.environ) else Engine.LOCAL
+    with Display(loaded.name) as display:
+        run = run_prefect if engine is Engine.PREFECT else run_local
+        summary = run(loaded, fresh=fresh, progress=display.progress, stop=display.stop)
+    if as_json:
+        print_json(summary.to_dict())
+    else:
+        print_summary(loaded, summary)
+    sys.exit(summary.exit_code)

@@ -1,0 +1,1 @@
+"""Pure: no disk, network, clock, event loop or logging."""

@@ -1,0 +1,49 @@
+"""Which internet addresses are public, so that a URL in a manifest may reach them."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: the last 32 bits are an IPv4 address
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # all that IANA has given out (RFC 4291)
+_TEREDO = ipaddress.IPv6Network("2001::/32")
+_LAST_LABEL_IS_NUMBER = re.compile(r"(?:^|\.)(?:[0-9]+|0[xX][0-9a-fA-F]*)\.?$")
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address, as text, is one that anybody on the internet could reach.
+
+    Loopback, private, link-local (with it the cloud's metadata service), carrier-grade NAT,
+    multicast, reserved and documentation ranges are not, nor is IPv6 that carries one of them.
+    Text that is no address is not public either.
+    """
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return _is_public_v4(parsed)
+    carried = _carried_v4(parsed)
+    if carried is not None:
+        return _is_public_v4(carried)
+    return parsed in _GLOBAL_UNICAST and parsed not in _TEREDO and parsed.is_global
+
+
+def is_literal(host: str) -> bool:
+    """Whether a URL's host is an address and not a name, in canonical form or an odd one.
+
+    Decimal, octal, hexadecimal and shortened IPv4 (`2130706433`, `0177.0.0.1`, `127.1`) count:
+    a name never ends in a number (URL Standard, "ends in a number").
+    """
+    return ":" in host or _LAST_LABEL_IS_NUMBER.search(host) is not None
+
+
+def _carried_v4(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour
+
+
+def _is_public_v4(address: ipaddress.IPv4Address) -> bool:
+    return address.is_global and not address.is_multicast and not address.is_reserved

@@ -1,0 +1,256 @@
+"""The shape of a run's configuration: every key, its bounds and its default."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
+
+MEBIBYTE = 1024 * 1024
+
+
+def at(position: int, **extra: object) -> dict[str, Any]:
+    """Schema extras: forms show fields in the order of `position`."""
+    return {"position": position, **extra}
+
+
+class Section(BaseModel):
+    """A part of the configuration: frozen, and unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SourceConfig(Section):
+    """Where the images are: a folder, or a manifest that lists them."""
+
+    path: str | None = Field(
+        default=None, description="Folder or single image; local or a URL.", json_schema_extra=at(0)
+    )
+    manifest: str | None = Field(
+        default=None, description="CSV, JSON Lines or Parquet file.", json_schema_extra=at(1)
+    )
+    image_column: str = Field(
+        default="image",
+        description="Manifest column with paths or URLs.",
+        json_schema_extra=at(2),
+    )
+    id_column: str | None = Field(
+        default=None, description="Manifest column with unique ids.", json_schema_extra=at(3)
+    )
+    group_by: str | None = Field(
+        default=None,
+        description="Manifest column whose equal values make one request of several images.",
+        json_schema_extra=at(4),
+    )
+    include: tuple[str, ...] = Field(
+        default=(),
+        description="Patterns of files to take; empty: all images.",
+        json_schema_extra=at(5),
+    )
+    exclude: tuple[str, ...] = Field(
+        default=(), description="Patterns of files to leave out.", json_schema_extra=at(6)
+    )
+    follow_links: bool = Field(
+        default=False,
+        description="Follow links that leave the source folder.",
+        json_schema_extra=at(7),
+    )
+    column_types: dict[str, str] = Field(
+        default_factory=dict,
+        description="Types of CSV columns, such as {zip: string}, where the guess is wrong.",
+        json_schema_extra=at(8),
+    )
+    allow_private_urls: bool = Field(
+        default=False,
+        description="Fetch image URLs on private addresses too.",
+        json_schema_extra=at(9),
+    )
+    limit: int | None = Field(
+        default=None, ge=1, description="Take only the first N items.", json_schema_extra=at(10)
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.path is None) == (self.manifest is None):
+            raise ValueError("give exactly one of `path` (a folder) and `manifest` (a file)")
+        if self.manifest is None and (self.group_by or self.id_column):
+            raise ValueError("`group_by` and `id_column` name columns of a `manifest`")
+        return self
+
+
+class ModelConfig(Section):
+    """Who answers, and how."""
+
+    provider: Literal["mistral", "openai", "emulator"] = Field(
+        default="mistral",
+        description="`openai` is any server that speaks its API; `emulator` runs on this machine.",
+        json_schema_extra=at(0),
+    )
+    name: str = Field(
+        default="mistral-small-2603",
+        min_length=1,
+        description="Model id; dated ids do not move.",
+        json_schema_extra=at(1),
+    )
+    base_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://",
+        description="Server address up to and including /v1; null: the provider's own.",
+        json_schema_extra=at(2),
+    )
+    engine: Literal["ocr", "synthetic"] = Field(
+        default="ocr",
+        description="What answers behind the emulator: reads text, or makes up data.",
+        json_schema_extra=at(3),
+    )
+    temperature: float | None = Field(
+        default=0.0, ge=0, le=1.5, description="null: the model's own.", json_schema_extra=at(4)
+    )
+    top_p: float | None = Field(default=None, gt=0, le=1, json_schema_extra=at(5))
+    max_tokens: int = Field(
+        default=1000,
+        ge=1,
+        description="Longest answer; a longer one is an error row.",
+        json_schema_extra=at(6),
+    )
+    random_seed: int | None = Field(default=None, ge=0, json_schema_extra=at(7))
+    extra_body: dict[str, JsonValue] = Field(
+        default_factory=dict,
+        description="Further fields of the request body, such as {reasoning_effort: high}.",
+        json_schema_extra=at(8),
+    )
+    api_key_env: str | None = Field(
+        default=None,
+        description="Environment variable with the key; null: the provider's usual one.",
+        json_schema_extra=at(9),
+    )
+    api_key_block: str | None = Field(
+        default=None, description="Prefect Secret block with the key.", json_schema_extra=at(10)
+    )
+
+    @model_validator(mode="after")
+    def _known_server(self) -> Self:
+        if self.provider == "openai" and self.base_url is None:
+            raise ValueError("provider `openai` needs `base_url`, such as http://localhost:8000/v1")
+        return self
+
+
+class ImageConfig(Section):
+    """How an image is made ready for the model."""
+
+    max_side_px: int = Field(
+        default=1540,
+        ge=16,
+        le=10_000,
+        description="Longer side after scaling down; images are never enlarged.",
+        json_schema_extra=at(0),
+    )
+    format: Literal["auto", "jpeg", "png"] = Field(default="auto", json_schema_extra=at(1))
+    quality: int = Field(default=90, ge=1, le=95, json_schema_extra=at(2))
+    strip_metadata: bool = Field(
+        default=True, description="Cut GPS and other metadata out.", json_schema_extra=at(3)
+    )
+    verify: Literal["full", "structure"] = Field(
+        default="full",
+        description="full: decode also what goes out untouched, so that a cut file costs no call.",
+        json_schema_extra=at(4),
+    )
+    send: Literal["base64", "url"] = Field(
+        default="base64",
+        description="url: the provider fetches the manifest's public URLs itself.",
+        json_schema_extra=at(5),
+    )
+    max_source_bytes: int = Field(default=100 * MEBIBYTE, ge=1, json_schema_extra=at(6))
+    max_source_pixels: int = Field(default=100_000_000, ge=1, json_schema_extra=at(7))
+
+
+def _rate(value: object, check: ValidatorFunctionWrapHandler) -> object:
+    try:
+        return check(value)
+    except ValidationError:  # one complaint instead of one for each member of the union
+        raise ValueError(f"{value!r} is not allowed; allowed: auto, or at least 1") from None
+
+
+Rate = Annotated[Literal["auto"] | Annotated[int, Field(ge=1)], WrapValidator(_rate)]
+
+
+class LimitsConfig(Section):
+    """What the provider allows."""
+
+    requests_per_minute: Rate = Field(
+        default="auto",
+        description="auto: learn from the provider's headers.",
+        json_schema_extra=at(0),
+    )
+    tokens_per_minute: Rate = Field(
+        default="auto",
+        description="auto: learn from the provider's headers.",
+        json_schema_extra=at(1),
+    )
+    max_in_flight: int = Field(default=64, ge=1, le=1024, json_schema_extra=at(2))
+
+
+class RetryConfig(Section):
+    """How long a request is tried; refusals by rate limit are waited out and do not count."""
+
+    max_attempts: int = Field(default=6, ge=1, le=100, json_schema_extra=at(0))
+    max_elapsed_s: float = Field(default=600, ge=0, json_schema_extra=at(1))
+    timeout_s: float = Field(
+        default=180, gt=0, description="Longest wait for one reply.", json_schema_extra=at(2)
+    )
+
+
+class BudgetConfig(Section):
+    """What a run may cost."""
+
+    usd: float | None = Field(
+        default=None,
+        gt=0,
+        description="Stop before this is exceeded; needs a model with a known price.",
+        json_schema_extra=at(0),
+    )
+
+
+class OutputConfig(Section):
+    """Where the table goes."""
+
+    path: str = Field(min_length=1, description="Folder; local or a URL.", json_schema_extra=at(0))
+    shard_size: int = Field(
+        default=500, ge=1, le=100_000, description="Items per file.", json_schema_extra=at(1)
+    )
+    ledger: str | None = Field(
+        default=None,
+        description="Local file of paid replies; null: ledger.sqlite in the output folder.",
+        json_schema_extra=at(2),
+    )
+
+
+class RunConfig(Section):
+    """One recipe: which images, which question, which model, where the table goes."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="Short name of the recipe.",
+        json_schema_extra=at(0),
+    )
+    source: SourceConfig = Field(json_schema_extra=at(1))
+    prompt: str = Field(
+        min_length=1,
+        description="Name of a prompt template, or the path of one.",
+        json_schema_extra=at(2),
+    )
+    model: ModelConfig = Field(default_factory=ModelConfig, json_schema_extra=at(3))
+    image: ImageConfig = Field(default_factory=ImageConfig, json_schema_extra=at(4))
+    limits: LimitsConfig = Field(default_factory=LimitsConfig, json_schema_extra=at(5))
+    retry: RetryConfig = Field(default_factory=RetryConfig, json_schema_extra=at(6))
+    budget: BudgetConfig = Field(default_factory=BudgetConfig, json_schema_extra=at(7))
+    output: OutputConfig = Field(json_schema_extra=at(8))

@@ -1,0 +1,153 @@
+"""The error tree, filed by what is done about an error.
+
+PipelineError
+├── RunError               stop: no other item can succeed
+│   ├── ConfigError          exit 2: names file, key, value and what is allowed
+│   ├── SourceError          exit 2: the source cannot be listed
+│   ├── OutputError          exit 2: the output cannot be written or read
+│   ├── StorageError         exit 3: disk or ledger failed in mid-run; resumable once mended
+│   ├── StoppedError         exit 3: asked to stop by a signal or a cancelled flow
+│   ├── BudgetError          exit 3: the next request could exceed the budget
+│   ├── AccessError          exit 3: the key or the plan is refused; resumable with another
+│   └── EndpointError        exit 3: the server cannot be reached at all; resumable when it can
+├── ItemError              give this item up: an error row with a stable `code`
+└── RetryableError         ask again later; never leaves the adapter that asks
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class ErrorCode(StrEnum):
+    """Why an item has no answer. The values are stable: users filter tables by them."""
+
+    SOURCE_MISSING = "source_missing"
+    UNREADABLE_IMAGE = "unreadable_image"
+    UNSUPPORTED_FORMAT = "unsupported_format"
+    IMAGE_TOO_LARGE = "image_too_large"
+    BLOCKED_URL = "blocked_url"
+    REFUSED_REQUEST = "refused_request"
+    CONTENT_FILTERED = "content_filtered"
+    TRUNCATED_ANSWER = "truncated_answer"
+    INVALID_ANSWER = "invalid_answer"
+    RATE_LIMITED = "rate_limited"
+    MODEL_UNAVAILABLE = "model_unavailable"
+    TIMEOUT = "timeout"
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether the next run tries the item again although nothing about it changed."""
+        return self in _TRANSIENT
+
+    @property
+    def meaning(self) -> str:
+        """One line for a person: the cause, and what to do."""
+        return _MEANINGS[self]
+
+
+_TRANSIENT = frozenset(
+    {
+        ErrorCode.SOURCE_MISSING,
+        ErrorCode.RATE_LIMITED,
+        ErrorCode.MODEL_UNAVAILABLE,
+        ErrorCode.TIMEOUT,
+    }
+)
+
+_MEANINGS = {
+    ErrorCode.SOURCE_MISSING: "the file or URL is not there; restore it and run again",
+    ErrorCode.UNREADABLE_IMAGE: "the bytes are damaged or no image; replace the file",
+    ErrorCode.UNSUPPORTED_FORMAT: "an image format that is not decoded here; convert the file",
+    ErrorCode.IMAGE_TOO_LARGE: "over a limit of size or pixels; shrink it or raise the limit",
+    ErrorCode.BLOCKED_URL: "the address may not be reached from here",
+    ErrorCode.REFUSED_REQUEST: "the provider refused the request; see error_detail",
+    ErrorCode.CONTENT_FILTERED: "the provider's content filter stopped the request or the answer",
+    ErrorCode.TRUNCATED_ANSWER: "the answer reached max_tokens; raise model.max_tokens",
+    ErrorCode.INVALID_ANSWER: "the answer does not fit the schema, nor did the repaired one",
+    ErrorCode.RATE_LIMITED: "refused by the rate limit to the end; run again",
+    ErrorCode.MODEL_UNAVAILABLE: "the provider failed to the end; run again",
+    ErrorCode.TIMEOUT: "no reply in time, to the end; run again",
+}
+
+
+class PipelineError(Exception):
+    """Base of every error that this product raises on purpose."""
+
+
+class RunError(PipelineError):
+    """No other item can succeed: the run stops, and what it has is kept."""
+
+    exit_code = 3
+
+
+class ConfigError(RunError):
+    """The user's configuration, prompt or arguments cannot be used."""
+
+    exit_code = 2
+
+
+class SourceError(RunError):
+    """The images or the manifest cannot be listed."""
+
+    exit_code = 2
+
+
+class OutputError(RunError):
+    """The output folder cannot be written or read."""
+
+    exit_code = 2
+
+
+class StorageError(RunError):
+    """The disk or the ledger failed in mid-run, for example because it is full."""
+
+
+class StoppedError(RunError):
+    """Somebody asked the run to stop."""
+
+
+class BudgetError(RunError):
+    """The next request could exceed the budget."""
+
+
+class AccessError(RunError):
+    """The provider refuses the key, or the plan does not allow the model."""
+
+
+class EndpointError(RunError):
+    """The server cannot be reached, or it is not the API that was expected."""
+
+
+class ItemError(PipelineError):
+    """One item is given up; the run goes on."""
+
+    def __init__(self, code: ErrorCode, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+
+class RetryableError(PipelineError):
+    """The same request may succeed later.
+
+    Args:
+        code: What the item's row says if no later attempt succeeds.
+        detail: The cause, without keys or image bytes.
+        retry_after_s: The wait that the server asked for, or None.
+        is_rate_limit: A refusal by rate limit, which uses up no attempt.
+    """
+
+    def __init__(
+        self,
+        code: ErrorCode,
+        detail: str,
+        *,
+        retry_after_s: float | None = None,
+        is_rate_limit: bool = False,
+    ) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+        self.retry_after_s = retry_after_s
+        self.is_rate_limit = is_rate_limit

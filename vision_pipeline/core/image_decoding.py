@@ -1,0 +1,205 @@
+"""Opening and decoding of foreign image bytes: the one border to Pillow's decoders."""
+
+from __future__ import annotations
+
+import re
+import struct
+import warnings
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    ExifTags,
+    GifImagePlugin,
+    IcoImagePlugin,
+    Image,
+    ImageCms,
+    Jpeg2KImagePlugin,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from vision_pipeline.core.errors import ErrorCode, ItemError
+from vision_pipeline.core.image_formats import PLUGIN_FORMATS, is_text, recognise
+
+# What real damaged files made Pillow 12 and 13 raise, at opening or only at decoding.
+DECODER_ERRORS: tuple[type[Exception], ...] = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    BufferError,
+    EOFError,
+    ImageCms.PyCMSError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    Warning,
+    struct.error,
+    zlib.error,
+)
+
+_Decoder = Callable[[BytesIO, str], Image.Image]
+
+# Called directly rather than through Image.open: nothing outside this list can start (EPS would
+# run Ghostscript), and Pillow's process-wide pixel limit neither warns nor has to be changed.
+_DECODERS: Mapping[str, _Decoder] = {
+    "AVIF": AvifImagePlugin.AvifImageFile,
+    "BMP": BmpImagePlugin.BmpImageFile,
+    "GIF": GifImagePlugin.GifImageFile,
+    "ICO": IcoImagePlugin.IcoImageFile,
+    "JPEG": JpegImagePlugin.jpeg_factory,
+    "JPEG2000": Jpeg2KImagePlugin.Jpeg2KImageFile,
+    "PNG": PngImagePlugin.PngImageFile,
+    "PPM": PpmImagePlugin.PpmImageFile,
+    "TIFF": TiffImagePlugin.TiffImageFile,
+    "WEBP": WebPImagePlugin.WebPImageFile,
+}
+
+# Decoders that turn the pixels themselves. JPEG XL and HEIF state the turn in the codestream or
+# the container and rank it above EXIF, so that EXIF would turn twice.
+_TURNED_BY_DECODER = frozenset({"TIFF", "HEIF", "JXL"})
+_SIDEWAYS = range(5, 9)  # EXIF orientations that swap width and height
+_PNG_ORIENTATION_MARKS = (b"eXIf", b"XML:com.adobe.xmp", b"Raw profile type")
+
+_PILLOW_NOISE = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedImage:
+    """An image whose header was read and whose pixels were not.
+
+    Attributes:
+        image: Pillow's image, as stored, decoded only on demand.
+        source: The encoded file.
+        orientation: EXIF orientation 1 to 8 that the stored pixels still need.
+    """
+
+    image: Image.Image
+    source: bytes
+    orientation: int
+
+    @property
+    def format(self) -> str:
+        """Pillow's name of the format, such as `JPEG` or `MPO`."""
+        return str(self.image.format)
+
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        """`(width, height)` in px once turned."""
+        return self.stored(self.image.size)
+
+    def stored(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The size as stored of one that is upright, and the reverse."""
+        return size[::-1] if self.orientation in _SIDEWAYS else size
+
+
+@contextmanager
+def decoding(name: str) -> Iterator[None]:
+    """Turn whatever a decoder of the format `name` raises into an `ItemError`."""
+    try:
+        yield
+    except Image.DecompressionBombError as error:
+        raise ItemError(ErrorCode.IMAGE_TOO_LARGE, f"{name}: {error}") from error
+    except DECODER_ERRORS as error:
+        cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        raise ItemError(ErrorCode.UNREADABLE_IMAGE, f"damaged {name}: {cause}") from error
+
+
+def open_image(source: bytes, *, max_pixels: int) -> OpenedImage:
+    """Read an image's header, by its content alone.
+
+    Raises:
+        ItemError: `unreadable_image` for an empty or damaged file or none of an image,
+            `unsupported_format` for one that is not decoded here, `image_too_large` for a header
+            that states more than `max_pixels`, before any pixel is decoded.
+    """
+    _hush_pillow()
+    name, decoder = _decoder(source)
+    with decoding(name):
+        image = decoder(BytesIO(source), "")
+        width, height = image.size
+    if width * height > max_pixels:
+        detail = f"{width} x {height} px are more than max_source_pixels ({max_pixels})"
+        raise ItemError(ErrorCode.IMAGE_TOO_LARGE, detail)
+    if not width * height:
+        raise ItemError(ErrorCode.UNREADABLE_IMAGE, f"damaged {name}: {width} x {height} px")
+    return OpenedImage(image, source, _orientation(image, source))
+
+
+def _decoder(source: bytes) -> tuple[str, _Decoder]:
+    name = recognise(source)
+    if name is None:
+        what = "text" if is_text(source) else "no known image format"
+        detail = f"the content is {what}" if source else "the file is empty"
+        raise ItemError(ErrorCode.UNREADABLE_IMAGE, detail)
+    decoder = _DECODERS.get(name) or _plugin(name)
+    if decoder is None:
+        hint = "; the extra [formats] decodes it" if name == "HEIF" else ""
+        detail = f"{name} is not decoded here: convert it to JPEG, PNG or WebP{hint}"
+        raise ItemError(ErrorCode.UNSUPPORTED_FORMAT, detail)
+    return name, decoder
+
+
+def _plugin(name: str) -> _Decoder | None:
+    """The decoder that a Pillow plug-in registered in this process, if one did."""
+    return Image.OPEN[name][0] if name in PLUGIN_FORMATS and name in Image.OPEN else None
+
+
+def _orientation(image: Image.Image, source: bytes) -> int:
+    """The EXIF orientation, else XMP's, that a viewer applies; 1 where there is none or it is bad.
+
+    Pillow's `getexif` falls back to XMP, and for AVIF it gives the container's own turn.
+    """
+    if image.format in _TURNED_BY_DECODER:
+        return 1
+    if isinstance(image, PngImagePlugin.PngImageFile):
+        if not any(mark in source for mark in _PNG_ORIENTATION_MARKS):
+            return 1
+        load(image)  # the chunk may stand behind the pixels
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except DECODER_ERRORS:
+        return 1
+    return orientation if orientation in range(1, 9) else 1
+
+
+def load(image: Image.Image) -> None:
+    """Decode the pixels.
+
+    Raises:
+        ItemError: `unreadable_image` with the decoder's cause.
+    """
+    with decoding(str(image.format)):
+        image.load()
+
+
+def verify(opened: OpenedImage) -> None:
+    """Decode everything, only to see whether it can be decoded; the image is used up.
+
+    Raises:
+        ItemError: `unreadable_image` with the decoder's cause.
+    """
+    opened.image.draft("L", (1, 1))  # entropy decoding finds a cut; pixels are not wanted
+    load(opened.image)
+
+
+def _hush_pillow() -> None:
+    """Keep Pillow's remarks about odd files from the log, and from turning into errors.
+
+    `catch_warnings` would swap the process's filters under other threads; one entry that stays
+    is safe, and it is put back where someone's `catch_warnings` dropped it.
+    """
+    if _PILLOW_NOISE not in warnings.filters:
+        warnings.filterwarnings("ignore", module=r"PIL\.")

@@ -1,0 +1,148 @@
+"""Cutting metadata out of an image file without touching a compressed pixel.
+
+Each container is walked to its end mark, so that walking also tells a whole file from a cut one.
+What stays is an allow-list: a segment that nobody here knows may hold a position or a face.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+# Any marker except stuffed bytes, fill bytes and restarts (ITU-T T.81, table B.1).
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+_SOI, _EOI, _SOS, _COM = 0xD8, 0xD9, 0xDA, 0xFE
+_APP0, _APP2, _APP14, _APP15 = 0xE0, 0xE2, 0xEE, 0xEF
+_JFIF_SEGMENT_BYTES = 18  # marker, length and the fields up to the thumbnail's own two sizes
+
+# Chunks that change how pixels look. Animation chunks are absent: an animated file is not kept.
+_PNG_CHUNKS = frozenset(
+    b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB iCCP cICP sBIT bKGD pHYs".split(b" ")
+)
+_WEBP_CHUNKS = frozenset({b"VP8X", b"ICCP", b"ALPH", b"VP8 ", b"VP8L"})
+_WEBP_ANIMATION, _WEBP_METADATA = 0x02, 0x0C  # flags of VP8X: animation; EXIF and XMP
+
+_GIF_EXTENSION, _GIF_IMAGE, _GIF_TRAILER, _GIF_CONTROL = 0x21, 0x2C, 0x3B, 0xF9
+_GIF_HEADER_BYTES = 13
+_GIF_IMAGE_BYTES = 10
+
+
+def without_metadata(source: bytes, image_format: str) -> bytes | None:
+    """The same image with nothing beside its pixels, colour profile and pixel density.
+
+    EXIF and GPS, XMP, IPTC, comments, times, thumbnails, maker notes, content credentials, and
+    anything behind the image's end (further pictures of an MPO) are left out.
+
+    Args:
+        source: The encoded file.
+        image_format: `JPEG`, `MPO`, `PNG`, `WEBP` or `GIF`.
+
+    Returns:
+        The file without metadata, or None where it does not reach its end mark, is animated, or
+        is built in a way that this module does not follow.
+    """
+    try:
+        return _WALKS[image_format](source)
+    except IndexError:  # a length points behind the end
+        return None
+
+
+def _jpeg(source: bytes) -> bytes | None:
+    pieces = [source[:2]]
+    at, in_scan = 2, False
+    while (found := _JPEG_MARKER.search(source, at)) is not None:
+        if in_scan:
+            pieces.append(source[at : found.start()])
+        marker = source[found.end() - 1]
+        if marker == _EOI:
+            return b"".join([*pieces, b"\xff\xd9"])
+        at = found.end() + int.from_bytes(source[found.end() : found.end() + 2], "big")
+        if at < found.end() + 2 or marker == _SOI:
+            return None
+        pieces.append(_kept_segment(marker, source[found.start() : at]))
+        in_scan = marker == _SOS
+    return None
+
+
+def _kept_segment(marker: int, segment: bytes) -> bytes:
+    is_jfif = marker == _APP0 and segment.startswith(b"JFIF\x00", 4)
+    if is_jfif and len(segment) >= _JFIF_SEGMENT_BYTES:
+        return b"\xff\xe0\x00\x10" + segment[4 : _JFIF_SEGMENT_BYTES - 2] + b"\x00\x00"
+    is_colour = (marker == _APP2 and segment.startswith(b"ICC_PROFILE\x00", 4)) or (
+        marker == _APP14 and segment.startswith(b"Adobe", 4)
+    )
+    is_beside = marker == _COM or _APP0 <= marker <= _APP15
+    return segment if is_colour or not is_beside else b""
+
+
+def _png(source: bytes) -> bytes | None:
+    pieces, at = [source[:8]], 8
+    while at + 12 <= len(source):
+        name = source[at + 4 : at + 8]
+        end = at + 12 + int.from_bytes(source[at : at + 4], "big")
+        if end > len(source) or name == b"acTL":
+            return None
+        if name in _PNG_CHUNKS:
+            pieces.append(source[at:end])
+        if name == b"IEND":
+            return b"".join(pieces)
+        at = end
+    return None
+
+
+def _webp(source: bytes) -> bytes | None:
+    end = 8 + int.from_bytes(source[4:8], "little")
+    pieces, at = [], 12
+    while at + 8 <= end <= len(source):
+        name = source[at : at + 4]
+        size = int.from_bytes(source[at + 4 : at + 8], "little")
+        chunk = source[at : at + 8 + size + size % 2]
+        at += len(chunk)
+        if name == b"VP8X":
+            flags = chunk[8]
+            if flags & _WEBP_ANIMATION:
+                return None
+            chunk = chunk[:8] + bytes([flags & ~_WEBP_METADATA]) + chunk[9:]
+        if name in _WEBP_CHUNKS:
+            pieces.append(chunk)
+    body = b"WEBP" + b"".join(pieces)
+    is_whole = bool(pieces) and at >= end - 1  # some writers forget the last padding byte
+    return b"RIFF" + len(body).to_bytes(4, "little") + body if is_whole else None
+
+
+def _gif(source: bytes) -> bytes | None:
+    at = _GIF_HEADER_BYTES + _gif_table_bytes(source[10])
+    pieces, images = [source[:at]], 0
+    while source[at] != _GIF_TRAILER:
+        start = at
+        if source[at] == _GIF_EXTENSION:
+            is_kept = source[at + 1] == _GIF_CONTROL
+            at = _gif_blocks_end(source, at + 2)
+        elif source[at] == _GIF_IMAGE and source[at + 1 : at + 9] == b"\x00" * 4 + source[6:10]:
+            is_kept, images = True, images + 1
+            at += _GIF_IMAGE_BYTES + _gif_table_bytes(source[at + 9])
+            at = _gif_blocks_end(source, at + 1)
+        else:
+            return None
+        if is_kept:
+            pieces.append(source[start:at])
+    return b"".join([*pieces, b";"]) if images == 1 else None
+
+
+def _gif_table_bytes(flags: int) -> int:
+    return 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0
+
+
+def _gif_blocks_end(source: bytes, at: int) -> int:
+    while source[at]:
+        at += 1 + source[at]
+    return at + 1
+
+
+_WALKS: dict[str, Callable[[bytes], bytes | None]] = {
+    "JPEG": _jpeg,
+    "MPO": _jpeg,
+    "PNG": _png,
+    "WEBP": _webp,
+    "GIF": _gif,
+}

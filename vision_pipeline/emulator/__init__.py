@@ -1,0 +1,1 @@
+"""The Mistral API on this machine: contract, limits, engines. Never a vision LLM."""

@@ -1,0 +1,78 @@
+"""What goes back for a chat request: the reply in its envelope, or an error."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+import orjson
+
+from vision_pipeline.emulator.faults import Reply
+from vision_pipeline.emulator.problems import RefusalError
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole HTTP answer; `body` is None if the connection is gone and nothing can be sent."""
+
+    status: int
+    body: bytes | None
+    media_type: str = "application/json"
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+NO_ANSWER = Answer(0, None)
+
+
+@dataclass(frozen=True, slots=True)
+class MadeReply:
+    """A reply with what it is counted as."""
+
+    reply: Reply
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+
+    @property
+    def debit_tokens(self) -> int:
+        """What the token window is charged: cached tokens are not (measured, 2026-09)."""
+        return self.prompt_tokens + self.completion_tokens - self.cached_tokens
+
+
+def as_answer(error: RefusalError) -> Answer:
+    """The answer that an error carries."""
+    return Answer(error.status, error.body, error.media_type, error.headers)
+
+
+def envelope(made: MadeReply, model_name: str) -> bytes:
+    """The JSON of a chat completion."""
+    message = {"role": "assistant", "tool_calls": None, "content": made.reply.content}
+    choice = {"index": 0, "message": message, "finish_reason": made.reply.finish_reason}
+    return orjson.dumps(
+        {
+            "id": uuid4().hex,
+            "object": "chat.completion",
+            "created": int(time.time()),
+            "model": model_name,
+            "usage": _usage(made),
+            "choices": [choice],
+        }
+    )
+
+
+def _usage(made: MadeReply) -> dict[str, Any]:
+    # The keys after the first three were seen on the wire beside them, mostly null.
+    return {
+        "prompt_tokens": made.prompt_tokens,
+        "completion_tokens": made.completion_tokens,
+        "total_tokens": made.prompt_tokens + made.completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": made.cached_tokens},
+        "prompt_token_details": None,
+        "num_cached_tokens": made.cached_tokens,
+        "completion_tokens_details": None,
+        "request_count": 1,
+        "prompt_audio_seconds": None,
+        "service_tier": None,
+    }

@@ -1,0 +1,123 @@
+"""One question, paid for once: ledger first, then the model, and the reply stored before use."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from vision_pipeline.core.errors import ErrorCode, ItemError
+from vision_pipeline.core.protocol import BrokenReplyError, read_reply
+from vision_pipeline.core.records import StoredReply, VisionReply, VisionRequest
+from vision_pipeline.pipeline.budget import Budget
+from vision_pipeline.pipeline.services import Services
+
+
+@dataclass(slots=True)
+class Spending:
+    """What one row was charged for, over all its turns."""
+
+    attempts: int = 0
+    queued_s: float = 0.0
+    latency_s: float = 0.0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    cost_usd: float | None = None
+    paid: bool = False
+    last: StoredReply | None = None
+    last_reply: VisionReply | None = None
+
+    def add(self, stored: StoredReply, reply: VisionReply, *, paid: bool) -> None:
+        """Count one turn."""
+        self.attempts += stored.received.attempts
+        self.queued_s += stored.received.queued_s
+        self.latency_s += stored.received.latency_s
+        self.prompt_tokens += reply.prompt_tokens
+        self.completion_tokens += reply.completion_tokens
+        self.cached_tokens += reply.cached_tokens
+        if stored.cost_usd is not None:
+            self.cost_usd = (self.cost_usd or 0.0) + (stored.cost_usd if paid else 0.0)
+        self.paid = self.paid or paid
+        self.last, self.last_reply = stored, reply
+
+
+@dataclass(slots=True)
+class Asker:
+    """Asks for the items of one run; shared by its shards.
+
+    A question that is already in flight is not sent a second time: whoever comes later waits for
+    the first one's reply and finds it in the ledger.
+    """
+
+    services: Services
+    run_id: str
+    budget: Budget
+    _in_flight: dict[str, asyncio.Event] = field(default_factory=dict)
+
+    async def ask(self, request: VisionRequest, *, item_id: str, spending: Spending) -> VisionReply:
+        """The reply to a request, from the ledger or from the model.
+
+        Raises:
+            ItemError: The provider refuses the request, or failed for too long.
+            RunError: Nothing more can be asked.
+        """
+        payer = f"{self.run_id}/{item_id}"
+        stored = await self._stored(request, payer)
+        try:
+            reply = read_reply(stored.received.body)
+        except BrokenReplyError as error:
+            raise ItemError(ErrorCode.INVALID_ANSWER, str(error)) from error
+        spending.add(stored, reply, paid=stored.paid_by == payer)
+        return reply
+
+    async def _stored(self, request: VisionRequest, payer: str) -> StoredReply:
+        key = request.idempotency_key
+        while (others := self._in_flight.get(key)) is not None:
+            await others.wait()
+        arrived = self._in_flight[key] = asyncio.Event()
+        try:
+            known = await self.services.ledger.recall(key)
+            if known is not None and self._reusable(known):
+                return known
+            return await self._pay(request, payer)
+        finally:
+            del self._in_flight[key]
+            arrived.set()
+
+    def _reusable(self, known: StoredReply) -> bool:
+        # A fresh run asks again, but not for what it has itself paid for before it was cut off.
+        return not self.services.fresh or known.paid_by.startswith(f"{self.run_id}/")
+
+    async def _pay(self, request: VisionRequest, payer: str) -> StoredReply:
+        services = self.services
+        if services.stop.cause is not None:  # nothing new is paid for, also no repair turn
+            raise services.stop.cause
+        reserved = await self.budget.reserve(request)
+        try:
+            body = services.body_format.body(request)
+            received = await services.model.ask(body, estimated_tokens=request.estimated_tokens)
+        except BaseException:
+            self.budget.settle(reserved, 0.0)
+            raise
+        stored = StoredReply(received, payer, _cost_usd(services, received.body))
+        # Shielded: a reply that was paid for is stored even if the run is being cancelled.
+        await asyncio.shield(
+            services.ledger.remember(request.idempotency_key, stored, run_id=self.run_id)
+        )
+        services.progress.calls += 1
+        self.budget.settle(reserved, stored.cost_usd or 0.0)
+        return stored
+
+
+def _cost_usd(services: Services, body: bytes) -> float | None:
+    if services.price is None:
+        return None
+    try:
+        reply = read_reply(body)
+    except BrokenReplyError:  # the model adapter let it pass: its cost is unknown
+        return None
+    return services.price.cost_usd(
+        prompt_tokens=reply.prompt_tokens,
+        completion_tokens=reply.completion_tokens,
+        cached_tokens=reply.cached_tokens,
+    )

@@ -1,0 +1,178 @@
+"""One item, from its references to its row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from vision_pipeline.core.dialogue import Answer, dialogue
+from vision_pipeline.core.errors import ErrorCode, ItemError
+from vision_pipeline.core.records import (
+    ImageRef,
+    Item,
+    LinkedImage,
+    PreparedImage,
+    Row,
+    VisionImage,
+    VisionRequest,
+)
+from vision_pipeline.pipeline.ask import Asker, Spending
+from vision_pipeline.pipeline.services import Services
+
+MAX_URI_CHARS = 200  # of a data URL in a row; what it holds is named by image_sha256
+_WEB = ("http://", "https://")
+
+
+@dataclass(slots=True)
+class _Work:
+    """What is known of an item so far; whatever happens, its row tells that much."""
+
+    item: Item
+    images: list[VisionImage] = field(default_factory=list)
+    request: VisionRequest | None = None
+    spending: Spending = field(default_factory=Spending)
+    repaired: bool = False
+
+
+async def analyze_item(asker: Asker, item: Item, *, shard: int) -> Row:
+    """Ask about one item.
+
+    Returns:
+        Its row: the answer, or the error that it was given up for.
+
+    Raises:
+        RunError: No other item can succeed either.
+    """
+    work = _Work(item)
+    try:
+        answer = await _answer(asker, work)
+    except ItemError as error:
+        return _row(asker, work, shard, error=error)
+    return _row(asker, work, shard, answer=answer)
+
+
+async def _answer(asker: Asker, work: _Work) -> Answer:
+    work.request = await pose(asker.services, work.item, work.images)
+    return await _converse(asker, work, work.request)
+
+
+async def pose(services: Services, item: Item, images: list[VisionImage]) -> VisionRequest:
+    """The question about an item, ready to be asked.
+
+    Args:
+        services: Readers and settings.
+        item: What to ask about.
+        images: Filled with the images as prepared, also when a later one fails.
+
+    Raises:
+        ItemError: An image cannot be read or prepared, or there are too few or too many.
+    """
+    template = services.question.template
+    most = min(template.max_images, services.max_images)
+    if not template.min_images <= len(item.images) <= most:
+        detail = (
+            f"{len(item.images)} images in one request; the prompt {template.name} with this "
+            f"model takes {template.min_images} to {most}"
+        )
+        raise ItemError(ErrorCode.REFUSED_REQUEST, detail)
+    text = template.render(item.columns)
+    for ref in item.images:
+        images.append(await _image(services, ref))
+    return services.question.ask(text, images)
+
+
+async def _image(services: Services, ref: ImageRef) -> VisionImage:
+    if services.config.image.send == "url" and ref.uri.startswith(_WEB):
+        return LinkedImage(ref.uri)
+    return await services.prepare(await services.images.read(ref))
+
+
+async def _converse(asker: Asker, work: _Work, request: VisionRequest) -> Answer:
+    talk = dialogue(request, asker.services.question.template.schema)
+    turn = next(talk)
+    while True:
+        reply = await asker.ask(turn, item_id=work.item.item_id, spending=work.spending)
+        try:
+            turn = talk.send(reply)
+        except StopIteration as end:
+            answer: Answer = end.value
+            return answer
+        work.repaired = True
+
+
+def _row(
+    asker: Asker,
+    work: _Work,
+    shard: int,
+    *,
+    answer: Answer | None = None,
+    error: ItemError | None = None,
+) -> Row:
+    services, question = asker.services, asker.services.question
+    spending, reply = work.spending, work.spending.last_reply
+    received = spending.last.received if spending.last else None
+    uris = [_shown(ref.uri) for ref in work.item.images]
+    return Row(
+        item_id=work.item.item_id,
+        image_uri=uris[0],
+        **(_facts(work.images[0]) if work.images else {}),
+        images=_images(work, uris),
+        status="ok" if error is None else "error",
+        error_code=error.code.value if error else None,
+        error_detail=error.detail if error else None,
+        reply_text=reply.text if reply else None,
+        finish_reason=reply.finish_reason if reply else None,
+        attempts=spending.attempts,
+        repaired=work.repaired,
+        provider=services.config.model.provider,
+        model=(reply.model if reply else "") or question.model,
+        prompt=question.template.name,
+        prompt_version=question.template.version,
+        question_sha256=question.sha256,
+        idempotency_key=work.request.idempotency_key if work.request else None,
+        prompt_tokens=spending.prompt_tokens if reply else None,
+        completion_tokens=spending.completion_tokens if reply else None,
+        cached_tokens=spending.cached_tokens if reply else None,
+        estimated_tokens=work.request.estimated_tokens if work.request else None,
+        cost_usd=spending.cost_usd,
+        from_ledger=reply is not None and not spending.paid,
+        queued_s=spending.queued_s if reply else None,
+        latency_s=spending.latency_s if reply else None,
+        answered_at=received.answered_at if received else None,
+        run_id=asker.run_id,
+        shard=shard,
+        answer=answer.values if answer else None,
+    )
+
+
+def _facts(image: VisionImage) -> dict[str, Any]:
+    if not isinstance(image, PreparedImage):
+        return {}
+    return {
+        "image_sha256": image.source_sha256,
+        "image_bytes": image.source_bytes,
+        "image_format": image.source_format,
+        "image_width_px": image.source_width_px,
+        "image_height_px": image.source_height_px,
+        "sent_width_px": image.width_px,
+        "sent_height_px": image.height_px,
+        "sent_bytes": len(image.data),
+    }
+
+
+def _images(work: _Work, uris: list[str]) -> tuple[Mapping[str, Any], ...]:
+    if len(uris) == 1:  # the top-level columns say it all
+        return ()
+    facts = [_facts(image) for image in work.images]
+    facts += [{} for _ in uris[len(facts) :]]
+    return tuple(
+        {"uri": uri} | {name.removeprefix("image_"): value for name, value in fact.items()}
+        for uri, fact in zip(uris, facts, strict=True)
+    )
+
+
+def _shown(uri: str) -> str:
+    if not uri.startswith("data:") or len(uri) <= MAX_URI_CHARS:
+        return uri
+    return f"{uri[:MAX_URI_CHARS]}…"

@@ -1,0 +1,209 @@
+"""From a source to a frozen run: what is new, what is settled, where a cut-off run goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vision_pipeline.core.errors import ConfigError, SourceError
+from vision_pipeline.core.prompts import PromptTemplate
+from vision_pipeline.core.records import RESERVED_COLUMNS
+from vision_pipeline.pipeline.services import Services
+from vision_pipeline.pipeline.shard import answer_columns
+
+OWN_COLUMNS = ("item_id", "images")
+FINGERPRINT = pa.field("_fingerprint", pa.string())
+RUN_ID_FORMAT = "%Y%m%dT%H%M%SZ"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One frozen manifest and what is left of it.
+
+    Attributes:
+        items: Items in the manifest; 0 if the source holds nothing new, and then nothing is
+            written at all.
+        pending: Shards without a result file, in order.
+        resumed: Whether an earlier process began this run.
+    """
+
+    run_id: str
+    items: int
+    shards: int
+    pending: tuple[int, ...]
+    resumed: bool
+
+
+def plan_run(services: Services, *, now: datetime, token: str) -> Run:
+    """Go on with the run that was cut off, or freeze a new one.
+
+    Args:
+        services: Sources and results; `progress` is filled with what was passed over.
+        now: UTC; the run's name begins with it.
+        token: Four characters that tell apart runs begun in the same second elsewhere.
+
+    Raises:
+        SourceError: The source cannot be listed, or holds no image.
+        ConfigError: Columns of the source and the prompt do not fit together.
+    """
+    pending = Pending(services)
+    identity = _identity(services)
+    results = services.results
+    unfinished = _unfinished(services, identity)
+    if unfinished is not None:
+        run_id, items, resumed = unfinished, results.item_count(unfinished), True
+    else:
+        run_id, items, resumed = _run_id(results.run_ids(), now, token), 0, False
+        batches = pending.batches()
+        first = next(batches, None)
+        if first is not None:
+            items = results.freeze(
+                run_id,
+                itertools.chain([first], batches),
+                schema=first.schema,
+                shard_size=services.config.output.shard_size,
+            )
+            results.write_run(run_id, _begun(services, run_id, identity, now))
+        services.progress.skipped = pending.skipped()
+    services.progress.total = items
+    if not items:
+        return Run(run_id, items=0, shards=0, pending=(), resumed=resumed)
+    shards = results.shard_count(run_id)
+    finished = results.finished_shards(run_id)
+    left = tuple(shard for shard in range(shards) if shard not in finished)
+    return Run(run_id, items=items, shards=shards, pending=left, resumed=resumed)
+
+
+class Pending:
+    """The source's items that need work; opening it checks that source and prompt fit together.
+
+    Raises:
+        SourceError: The source cannot be listed, or holds no image.
+        ConfigError: A variable of the prompt is missing, or a name would stand twice in the table.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._batches = services.source.batches()
+        self._first = next(self._batches, None)
+        if self._first is None:
+            source = services.config.source
+            told = ", ".join(f"{count} {why}" for why, count in self.skipped().items())
+            passed_over = f" (passed over: {told})" if told else ""
+            raise SourceError(f"{source.path or source.manifest}: no images{passed_over}")
+        _check_columns(services.question.template, self._first.schema.names)
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Record batches with fingerprints; iterating counts what is left alone."""
+        services, progress = self._services, self._services.progress
+        settled = None if services.fresh else services.results.settled(services.question.sha256)
+        answered_prints, failed_prints = _settled_prints(settled)
+        for batch in self._limited():
+            prints = pa.array(_fingerprints(batch), pa.string())
+            answered = pc.is_in(prints, answered_prints)
+            failed = pc.is_in(prints, failed_prints)
+            progress.already_answered += pc.sum(answered).as_py() or 0
+            progress.already_failed += pc.sum(failed).as_py() or 0
+            work = batch.append_column(FINGERPRINT, prints).filter(
+                pc.invert(pc.or_(answered, failed))
+            )
+            if work.num_rows:
+                yield work
+
+    def skipped(self) -> dict[str, int]:
+        """How many files of the source are no items, by reason; whole after the last batch."""
+        return {why: count for why, count in self._services.source.counts.items() if count}
+
+    def _limited(self) -> Iterator[pa.RecordBatch]:
+        left = self._services.config.source.limit
+        for batch in itertools.chain([self._first], self._batches):
+            if left is None:
+                yield batch
+                continue
+            yield batch.slice(0, left)
+            left -= batch.num_rows
+            if left <= 0:
+                return
+
+
+def _check_columns(template: PromptTemplate, names: list[str]) -> None:
+    columns = [name for name in names if name not in OWN_COLUMNS]
+    template.check_columns(columns)
+    for name, _ in answer_columns(template):
+        if name in RESERVED_COLUMNS or name in columns:
+            whose = "a column of the pipeline" if name in RESERVED_COLUMNS else "a manifest column"
+            raise ConfigError(
+                f"{template.file}: schema.properties.{name}: is also {whose}; rename one of them"
+            )
+
+
+def _settled_prints(settled: pa.Table | None) -> tuple[pa.Array, pa.Array]:
+    if settled is None:
+        nothing = pa.array([], pa.string())
+        return nothing, nothing
+    prints, answers = settled["_fingerprint"].combine_chunks(), settled["is_answer"]
+    return prints.filter(answers), prints.filter(pc.invert(answers))
+
+
+def _fingerprints(batch: pa.RecordBatch) -> list[str]:
+    # All that tells a changed item from the same one without reading its images.
+    return [
+        hashlib.blake2b(orjson.dumps(record, default=str), digest_size=16).hexdigest()
+        for record in batch.to_pylist()
+    ]
+
+
+def _unfinished(services: Services, identity: str) -> str | None:
+    for run_id in reversed(services.results.run_ids()):
+        run = services.results.read_run(run_id)
+        if run.get("identity") == identity:
+            going_on = run.get("finished_at") is None and services.results.has_manifest(run_id)
+            return run_id if going_on else None
+    return None
+
+
+def _identity(services: Services) -> str:
+    # Limits, retries, budget and output may change between two attempts at the same run.
+    config = services.config
+    parts = [
+        config.name,
+        config.source.model_dump(mode="json"),
+        services.question.sha256,
+        services.fresh,
+    ]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _run_id(earlier: list[str], now: datetime, token: str) -> str:
+    # The order of the names is the order of the runs, also for runs within one second.
+    stamp = now.strftime(RUN_ID_FORMAT)
+    while earlier and stamp <= earlier[-1].partition("-")[0]:
+        now += timedelta(seconds=1)
+        stamp = now.strftime(RUN_ID_FORMAT)
+    return f"{stamp}-{token}"
+
+
+def _begun(services: Services, run_id: str, identity: str, now: datetime) -> dict[str, Any]:
+    question = services.question
+    return {
+        "run_id": run_id,
+        "identity": identity,
+        "started_at": now.isoformat(),
+        "finished_at": None,
+        "config": services.config.model_dump(mode="json"),
+        "prompt": {
+            "name": question.template.name,
+            "version": question.template.version,
+            "sha256": question.template.sha256,
+        },
+        "question_sha256": question.sha256,
+    }

@@ -1,0 +1,224 @@
+"""A planned run, worked through shard by shard, and summed up."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vision_pipeline.core.records import VisionRequest
+from vision_pipeline.pipeline.ask import Asker
+from vision_pipeline.pipeline.budget import Budget
+from vision_pipeline.pipeline.plan import Run, plan_run
+from vision_pipeline.pipeline.services import Services
+
+MIN_SHARDS_AT_ONCE = 2  # so that the slow last items of one do not leave the quota idle
+MAX_SHARDS_AT_ONCE = 8
+WORST_CASE_FACTOR = 2  # of estimated input tokens: those of images are exact, those of text are not
+
+AnalyzeShard = Callable[[Asker, int], Awaitable[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What became of a run; counts are over all its rows, whichever process wrote them.
+
+    Attributes:
+        run_id: The run, or None if there was nothing to do.
+        resumed: Whether it finished a run that was cut off.
+        items: Rows of this run.
+        already_answered: Items left alone because their latest row answers this question.
+        already_failed: Items left alone because they failed at it for good.
+        calls: Requests of this process that brought a reply.
+        seconds: Wall time of this process's part.
+        results: Where the table is.
+    """
+
+    run_id: str | None
+    resumed: bool
+    items: int
+    ok: int
+    errors: dict[str, int]
+    already_answered: int
+    already_failed: int
+    skipped: dict[str, int]
+    repaired: int
+    from_ledger: int
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: float | None
+    seconds: float
+    results: str
+    models: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> int:
+        """Rows of this run without an answer."""
+        return sum(self.errors.values())
+
+    @property
+    def exit_code(self) -> int:
+        """0 if every item has an answer, 1 if some have none."""
+        return 1 if self.failed or self.already_failed else 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+async def carry_out(services: Services, analyze: AnalyzeShard) -> Summary:
+    """The whole job: plan, analyze, sum up.
+
+    Args:
+        services: Opened for this run.
+        analyze: Does one shard; an engine may wrap it.
+
+    Raises:
+        RunError: Why it could not begin or stopped early; the same command goes on.
+    """
+    started_s = monotonic()
+    token = secrets.token_hex(2)
+    run = await asyncio.to_thread(plan_run, services, now=datetime.now(UTC), token=token)
+    await work_through(services, run, analyze)
+    seconds = monotonic() - started_s
+    return await asyncio.to_thread(sum_up, services, run, now=datetime.now(UTC), seconds=seconds)
+
+
+async def work_through(services: Services, run: Run, analyze: AnalyzeShard) -> None:
+    """Analyze the pending shards, some at a time.
+
+    Args:
+        services: Shared by all shards.
+        run: What to do.
+        analyze: Does one shard; an engine may wrap it.
+
+    Raises:
+        RunError: Why the run stopped early; everything so far is kept.
+    """
+    asker = Asker(services, run.run_id, await _budget(services, run.run_id))
+    services.progress.done = run.items - await _left(services, run)
+    limits, size = services.config.limits, services.config.output.shard_size
+    wanted = 1 + -(-limits.max_in_flight // size)
+    turns = asyncio.Semaphore(min(MAX_SHARDS_AT_ONCE, max(MIN_SHARDS_AT_ONCE, wanted)))
+
+    async def one(shard: int) -> None:
+        async with turns:
+            if not services.stop.requested.is_set():
+                await analyze(asker, shard)
+
+    outcomes = await asyncio.gather(*map(one, run.pending), return_exceptions=True)
+    failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+    if services.stop.cause is not None:
+        raise services.stop.cause
+    if failures:
+        raise failures[0]
+
+
+async def _budget(services: Services, run_id: str) -> Budget:
+    limit, price = services.config.budget.usd, services.price
+    if limit is None or price is None:
+        return Budget(limit_usd=None, worst_usd=lambda _: 0.0)
+
+    def worst(request: VisionRequest) -> float:
+        return price.cost_usd(
+            prompt_tokens=WORST_CASE_FACTOR * request.estimated_tokens,
+            completion_tokens=services.config.model.max_tokens,
+            cached_tokens=0,
+        )
+
+    return Budget(
+        limit_usd=limit, worst_usd=worst, spent_usd=await services.ledger.spent_usd(run_id)
+    )
+
+
+async def _left(services: Services, run: Run) -> int:
+    if not run.resumed:
+        return run.items
+
+    def count() -> int:
+        tables = (services.results.shard_items(run.run_id, shard) for shard in run.pending)
+        return sum(table.num_rows for table in tables)
+
+    return await asyncio.to_thread(count)
+
+
+_TALLIED = [
+    "status",
+    "error_code",
+    "repaired",
+    "from_ledger",
+    "prompt_tokens",
+    "completion_tokens",
+    "cost_usd",
+    "model",
+]
+
+
+def sum_up(services: Services, run: Run, *, now: datetime, seconds: float) -> Summary:
+    """Count a finished run from its table, and close its run file."""
+    progress = services.progress
+    tally = _Tally()
+    for shard in range(run.shards):
+        tally.add(services.results.read_shard(run.run_id, shard, _TALLIED))
+    summary = Summary(
+        run_id=run.run_id if run.items else None,
+        resumed=run.resumed,
+        items=tally.rows,
+        ok=tally.ok,
+        errors=dict(tally.errors.most_common()),
+        already_answered=progress.already_answered,
+        already_failed=progress.already_failed,
+        skipped=dict(progress.skipped),
+        repaired=tally.repaired,
+        from_ledger=tally.from_ledger,
+        calls=progress.calls,
+        prompt_tokens=tally.prompt_tokens,
+        completion_tokens=tally.completion_tokens,
+        cost_usd=round(tally.cost_usd, 9) if services.price else None,
+        seconds=round(seconds, 3),
+        results=services.results.results_path(),
+        models=dict(tally.models),
+    )
+    if run.items:
+        document = services.results.read_run(run.run_id)
+        document |= {"finished_at": now.isoformat(), "summary": summary.to_dict()}
+        services.results.write_run(run.run_id, document)
+    return summary
+
+
+@dataclass(slots=True)
+class _Tally:
+    rows: int = 0
+    ok: int = 0
+    repaired: int = 0
+    from_ledger: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: float = 0.0
+    errors: Counter[str] = field(default_factory=Counter)
+    models: Counter[str] = field(default_factory=Counter)
+
+    def add(self, table: pa.Table) -> None:
+        paid = table.filter(pc.invert(table["from_ledger"]))
+        self.rows += table.num_rows
+        self.ok += _total(pc.equal(pc.cast(table["status"], pa.string()), "ok"))
+        self.repaired += _total(table["repaired"])
+        self.from_ledger += _total(table["from_ledger"])
+        self.prompt_tokens += _total(paid["prompt_tokens"])
+        self.completion_tokens += _total(paid["completion_tokens"])
+        self.cost_usd += pc.sum(paid["cost_usd"]).as_py() or 0.0
+        self.errors.update(code for code in table["error_code"].to_pylist() if code)
+        self.models.update(table["model"].to_pylist())
+
+
+def _total(column: pa.ChunkedArray) -> int:
+    return int(pc.sum(column).as_py() or 0)

@@ -1,0 +1,150 @@
+"""What the pipeline needs of the outside world, by protocol, and the record that carries it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from vision_pipeline.core.columns import ColumnType
+from vision_pipeline.core.config import RunConfig
+from vision_pipeline.core.models import Price
+from vision_pipeline.core.protocol import BodyFormat
+from vision_pipeline.core.question import Question
+from vision_pipeline.core.records import (
+    ImageRef,
+    PreparedImage,
+    ReceivedReply,
+    Row,
+    StoredReply,
+)
+from vision_pipeline.pipeline.progress import Progress
+from vision_pipeline.pipeline.stop import Stop
+
+
+class Source(Protocol):
+    """Lists the items of a run."""
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How many files were passed over, by reason; whole after the last batch."""
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Record batches of one schema: `item_id`, `images` and the manifest's columns."""
+
+
+class ImageReader(Protocol):
+    """Fetches the bytes of an image."""
+
+    async def read(self, ref: ImageRef) -> bytes:
+        """The encoded file; raises ItemError."""
+
+
+class Model(Protocol):
+    """Answers requests."""
+
+    async def ask(self, body: bytes, *, estimated_tokens: int) -> ReceivedReply:
+        """Send a request body until a reply comes; raises ItemError or RunError."""
+
+
+class Ledger(Protocol):
+    """Keeps every reply that was paid for."""
+
+    async def recall(self, key: str) -> StoredReply | None:
+        """The reply under that idempotency key, or None."""
+
+    async def remember(self, key: str, reply: StoredReply, *, run_id: str) -> None:
+        """Keep a reply; it is safe when this returns."""
+
+    async def spent_usd(self, run_id: str) -> float:
+        """What the replies of that run cost so far."""
+
+
+class Results(Protocol):
+    """Manifests, shards and run files."""
+
+    def results_path(self) -> str:
+        """Where the table is."""
+
+    def run_ids(self) -> list[str]:
+        """All runs, oldest first."""
+
+    def read_run(self, run_id: str) -> dict[str, Any]:
+        """A run file."""
+
+    def write_run(self, run_id: str, document: Mapping[str, Any]) -> None:
+        """Write or replace a run file."""
+
+    def freeze(
+        self, run_id: str, batches: Iterable[pa.RecordBatch], *, schema: pa.Schema, shard_size: int
+    ) -> int:
+        """Write the manifest of a run; returns how many items it has."""
+
+    def has_manifest(self, run_id: str) -> bool:
+        """Whether the manifest of that run was frozen."""
+
+    def item_count(self, run_id: str) -> int:
+        """How many items the manifest of that run has."""
+
+    def shard_count(self, run_id: str) -> int:
+        """How many shards that run has."""
+
+    def shard_items(self, run_id: str, shard: int) -> pa.Table:
+        """The manifest's rows of one shard."""
+
+    def finished_shards(self, run_id: str) -> set[int]:
+        """Shards whose result file is there."""
+
+    def write_shard(
+        self,
+        run_id: str,
+        shard: int,
+        rows: Sequence[Row],
+        *,
+        answer_columns: Sequence[tuple[str, ColumnType]],
+        items: pa.Table,
+    ) -> None:
+        """Write one shard of results."""
+
+    def read_shard(self, run_id: str, shard: int, columns: Sequence[str]) -> pa.Table:
+        """Some columns of one finished shard."""
+
+    def settled(self, question_sha256: str) -> pa.Table:
+        """`_fingerprint` and `is_answer` of items that need no work for this question."""
+
+
+Prepare = Callable[[bytes], Awaitable[PreparedImage]]
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that a run shares, opened once.
+
+    Attributes:
+        prepare: Makes an encoded source ready for the model; raises ItemError.
+        slots: How many items are worked on at once, shards together; bounds memory.
+        stop: Asks everything to end.
+        max_images: The most images that the model takes in one request.
+        fresh: Ask everything again: neither rows nor stored replies are reused.
+        grace_s: How long requests on the wire may take to finish once the run stops.
+    """
+
+    config: RunConfig
+    question: Question
+    body_format: BodyFormat
+    price: Price | None
+    prepare: Prepare
+    source: Source
+    images: ImageReader
+    model: Model
+    ledger: Ledger
+    results: Results
+    progress: Progress
+    slots: asyncio.Semaphore
+    stop: Stop
+    max_images: int = 8
+    fresh: bool = False
+    grace_s: float = 20.0

@@ -1,0 +1,123 @@
+"""One shard: its items worked on side by side, its rows written whole."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from vision_pipeline.core.columns import ColumnType, Scalar
+from vision_pipeline.core.dialogue import FREE_TEXT_COLUMN
+from vision_pipeline.core.errors import StoppedError
+from vision_pipeline.core.prompts import PromptTemplate
+from vision_pipeline.core.records import ImageRef, Item, Row
+from vision_pipeline.pipeline.ask import Asker
+from vision_pipeline.pipeline.item import analyze_item
+
+
+async def analyze_shard(asker: Asker, shard: int) -> int:
+    """Work through one shard and write its file; returns how many rows it has.
+
+    When the run is asked to stop, or this task is cancelled, nothing new is begun, requests on the
+    wire get some seconds to finish, and their replies are in the ledger; the shard is written only
+    if every row is there.
+
+    Raises:
+        RunError: Why the run stops.
+    """
+    services = asker.services
+    table = await asyncio.to_thread(services.results.shard_items, asker.run_id, shard)
+    items = [to_item(record) for record in table.to_pylist()]
+    rows = await _Shard(asker, shard, items).work()
+    await asyncio.to_thread(
+        services.results.write_shard,
+        asker.run_id,
+        shard,
+        rows,
+        answer_columns=answer_columns(services.question.template),
+        items=table,
+    )
+    return len(rows)
+
+
+def to_item(record: Mapping[str, Any]) -> Item:
+    """An item from a row of the frozen manifest."""
+    columns = dict(record)
+    images = columns.pop("images")
+    del columns["_fingerprint"]
+    return Item(
+        item_id=columns.pop("item_id"),
+        images=tuple(ImageRef(**image) for image in images),
+        columns=columns,
+    )
+
+
+def answer_columns(template: PromptTemplate) -> tuple[tuple[str, ColumnType], ...]:
+    """Names and types of the columns that a template's answers fill."""
+    if template.schema is None:
+        return ((FREE_TEXT_COLUMN, Scalar.STRING),)
+    return template.schema.columns
+
+
+class _Shard:
+    def __init__(self, asker: Asker, shard: int, items: list[Item]) -> None:
+        self._asker = asker
+        self._services = asker.services
+        self._shard = shard
+        self._items = items
+        self._rows: list[Row | None] = [None] * len(items)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def work(self) -> list[Row]:
+        stop = self._services.stop
+        feeding = asyncio.create_task(self._feed())
+        stopping = asyncio.create_task(stop.requested.wait())
+        try:
+            await asyncio.wait({feeding, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            stop.by_user()
+            await self._drain(feeding)
+            raise
+        finally:
+            stopping.cancel()
+        if feeding.done():
+            feeding.result()
+        else:
+            await self._drain(feeding)
+        rows = [row for row in self._rows if row is not None]
+        if len(rows) == len(self._items):
+            return rows
+        raise stop.cause or StoppedError("rows are missing")
+
+    async def _feed(self) -> None:
+        for index, item in enumerate(self._items):
+            await self._services.slots.acquire()
+            task = asyncio.create_task(self._one(index, item))
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _one(self, index: int, item: Item) -> None:
+        try:
+            row = await analyze_item(self._asker, item, shard=self._shard)
+        finally:
+            self._services.slots.release()
+        self._rows[index] = row
+        self._services.progress.add(row)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # A run error, or a bug: either way no other item may begin.
+            self._services.stop.request(error)
+
+    async def _drain(self, feeding: asyncio.Task[None]) -> None:
+        # The first cancel ends whatever waits; a request on the wire outlasts it, since its reply
+        # is paid for. The second one is final.
+        feeding.cancel()
+        for _ in range(2):
+            for task in self._tasks:
+                task.cancel()
+            if self._tasks:
+                await asyncio.wait(set(self._tasks), timeout=self._services.grace_s)

@@ -1,0 +1,141 @@
+"""The result table of an output folder, for notebooks and scripts."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import fsspec
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+from pyarrow.fs import FSSpecHandler, PyFileSystem
+
+from vision_pipeline.core.errors import OutputError
+
+DRAFT_SUFFIX = ".draft"
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """An output folder for reading; local or behind a URL."""
+
+    filesystem: Any
+    root: str
+
+    def path(self, name: str) -> str:
+        """The full path of a file in it."""
+        return posixpath.join(self.root, name)
+
+    def names(self, folder: str) -> list[str]:
+        """Names of the whole files and folders in a folder of it, sorted."""
+        try:
+            self.filesystem.invalidate_cache()
+            found = self.filesystem.ls(self.path(folder), detail=False)
+        except FileNotFoundError:
+            return []
+        names = (posixpath.basename(str(path).rstrip("/")) for path in found)
+        return sorted(name for name in names if not name.endswith(DRAFT_SUFFIX))
+
+    def read_bytes(self, name: str) -> bytes:
+        """The content of a file in it."""
+        return bytes(self.filesystem.cat_file(self.path(name)))
+
+
+def open_folder(output: str) -> Folder:
+    """Open an output folder.
+
+    Raises:
+        OutputError: There is none, or it holds no table yet.
+    """
+    try:
+        filesystem, path = fsspec.core.url_to_fs(output)
+    except (ValueError, ImportError) as error:
+        raise OutputError(f"{output}: {error}") from error
+    folder = Folder(filesystem, str(path).rstrip("/"))
+    if not folder.names("results"):
+        raise OutputError(f"{output}: no results here; is it the output.path of a run?")
+    return folder
+
+
+def read_rows(
+    folder: Folder, *, columns: Sequence[str] | None = None, run_id: str | None = None
+) -> pa.Table:
+    """Rows of all runs, or of one, oldest run first.
+
+    Runs with another prompt have other columns: a column that a run lacks is null in its rows.
+    Dictionaries are read as plain strings, so that runs with other labels fit together.
+
+    Raises:
+        OutputError: No such run, no finished shard yet, a damaged file, or runs whose types do not
+            fit together.
+    """
+    runs = [name for name in folder.names("results") if name.startswith("run_id=")]
+    if run_id is not None and f"run_id={run_id}" not in runs:
+        known = ", ".join(name.removeprefix("run_id=") for name in runs)
+        raise OutputError(f"{folder.root}: no run {run_id!r} here; there are: {known}")
+    wanted = [name for name in runs if run_id in (None, name.removeprefix("run_id="))]
+    # A run that was cut off in its first shard has a folder and no file yet.
+    parts = [_read_run(folder, name, columns) for name in wanted if folder.names(f"results/{name}")]
+    if not parts:
+        raise OutputError(f"{folder.root}: no finished shard yet; run it again to go on")
+    try:
+        return pa.concat_tables(parts, promote_options="permissive")
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise OutputError(
+            f"{folder.root}: the runs do not fit together: {error}; "
+            "name one run, or the columns to load"
+        ) from error
+
+
+def _read_run(folder: Folder, name: str, columns: Sequence[str] | None) -> pa.Table:
+    shards = [folder.path(f"results/{name}/{shard}") for shard in folder.names(f"results/{name}")]
+    filesystem = PyFileSystem(FSSpecHandler(folder.filesystem))
+    try:
+        dataset = ds.dataset(sorted(shards), format="parquet", filesystem=filesystem)
+        there = dataset.schema.names
+        chosen = there if columns is None else [column for column in columns if column in there]
+        table = dataset.to_table(columns=chosen)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise OutputError(f"{folder.path(f'results/{name}')}: cannot be read: {error}") from error
+    return pa.table({column: _plain(table[column]) for column in table.column_names})
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if pa.types.is_dictionary(column.type):
+        return pc.cast(column, column.type.value_type)
+    return column
+
+
+def latest(rows: pa.Table) -> pa.Table:
+    """The newest row of each item; rows must be in the order of their runs."""
+    numbered = rows.append_column("__row", pa.array(range(rows.num_rows), pa.int64()))
+    keep = numbered.group_by("item_id", use_threads=False).aggregate([("__row", "max")])
+    return rows.take(keep["__row_max"].sort())
+
+
+def load(
+    output: str, *, runs: str = "latest", columns: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """The result table as a pandas DataFrame with Arrow types.
+
+    Args:
+        output: The output folder of a run, local or a URL.
+        runs: `latest` for the newest row of each item, `all` for every row of every run, or the
+            id of one run.
+        columns: Only these, besides `item_id`; all if None.
+
+    Raises:
+        OutputError: There is no table, or no such run.
+    """
+    folder = open_folder(output)
+    wanted = None if columns is None else list(dict.fromkeys(["item_id", *columns]))
+    one = None if runs in {"latest", "all"} else runs
+    table = read_rows(folder, columns=wanted, run_id=one)
+    if runs == "latest":
+        table = latest(table)
+    frame: pd.DataFrame = table.to_pandas(types_mapper=pd.ArrowDtype)
+    return frame

@@ -1,0 +1,288 @@
+"""Which adapter stands behind which protocol; opens them for a run, and closes them."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import (
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from vision_pipeline.adapters.emulator_process import start_emulator
+from vision_pipeline.adapters.fetch import FetchSettings, UrlFetcher
+from vision_pipeline.adapters.images import ImageReader
+from vision_pipeline.adapters.ledger import SqliteLedger
+from vision_pipeline.adapters.output import OutputFolder
+from vision_pipeline.adapters.parquet.store import ResultStore
+from vision_pipeline.adapters.sources import open_source
+from vision_pipeline.adapters.vision_api.client import Endpoint, VisionApi
+from vision_pipeline.adapters.vision_api.probe import ModelListing, list_models
+from vision_pipeline.core.config import ModelConfig, RunConfig
+from vision_pipeline.core.errors import ConfigError
+from vision_pipeline.core.imaging import ImageSettings, prepare
+from vision_pipeline.core.models import ModelSpec
+from vision_pipeline.core.prompts import PromptTemplate
+from vision_pipeline.core.protocol import BodyFormat, decoding_fields
+from vision_pipeline.core.question import Question
+from vision_pipeline.core.records import RESERVED_COLUMNS, PreparedImage
+from vision_pipeline.core.tokens import DEFAULT_RULE
+from vision_pipeline.pipeline.progress import Progress
+from vision_pipeline.pipeline.services import Services, Source
+from vision_pipeline.pipeline.stop import Stop
+from vision_pipeline.wiring.library import (
+    find_key,
+    find_model,
+    load_catalogue,
+    load_template,
+    shipped,
+)
+
+MISTRAL_URL = "https://api.mistral.ai/v1"
+MISTRAL_HOSTS = (
+    "https://api.mistral.ai/",
+    "https://api.eu.mistral.ai/",
+    "https://api.us.mistral.ai/",
+)
+DEFAULT_MAX_IMAGES = 8
+AHEAD_PER_CORE = 2  # images prepared while requests are in flight
+
+
+def _no_signals(_stop: Stop) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What a command line sees and says while a run is open, whatever engine drives it.
+
+    Attributes:
+        progress: The counters that the run raises.
+        stop: Raised to end the run early.
+        signals: While open, signals raise `stop`; entered after an engine has set its own handlers.
+    """
+
+    progress: Progress
+    stop: Stop
+    signals: Callable[[Stop], AbstractContextManager[None]] = _no_signals
+
+
+_watched: ContextVar[Watch | None] = ContextVar("watched", default=None)
+
+
+@contextmanager
+def watching(watch: Watch) -> Iterator[None]:
+    """Runs that are opened within the block are watched."""
+    before = _watched.set(watch)
+    try:
+        yield
+    finally:
+        _watched.reset(before)
+
+
+def build_question(config: RunConfig, template: PromptTemplate, spec: ModelSpec | None) -> Question:
+    """The question that this configuration asks."""
+    rule = spec.rule if spec else DEFAULT_RULE
+    image = config.image
+    return Question(
+        template=template,
+        model=config.model.name,
+        decoding=decoding_fields(config.model),
+        preparation={
+            "max_side_px": min(image.max_side_px, rule.max_side_px),
+            "format": image.format,
+            "quality": image.quality,
+            "send": image.send,
+        },
+        endpoint=_endpoint_name(config.model),
+        rule=rule,
+    )
+
+
+def _endpoint_name(model: ModelConfig) -> str:
+    # An answer belongs to who gave it: another server's answer to the same question is not reused.
+    if model.provider == "emulator":
+        return f"emulator:{model.engine}"
+    if model.base_url is None or model.base_url.startswith(MISTRAL_HOSTS):
+        return model.provider
+    return f"{model.provider}:{model.base_url.rstrip('/')}"
+
+
+@asynccontextmanager
+async def open_services(
+    config: RunConfig, *, api_key: str | None = None, fresh: bool = False
+) -> AsyncIterator[Services]:
+    """Open everything that a run needs, and close it afterwards.
+
+    Args:
+        config: The run.
+        api_key: The key where it comes from a secret store; else the environment's.
+        fresh: Ask everything again.
+
+    Raises:
+        RunError: Something that the user can mend; nothing was sent.
+    """
+    template = load_template(config.prompt)
+    catalogue = load_catalogue()
+    spec = find_model(config.model, catalogue, today=datetime.now(UTC))
+    key = api_key or find_key(config.model, os.environ)
+    question = build_question(config, template, spec)
+    watch = _watched.get() or Watch(Progress(), Stop())
+    _register_decoders()
+    async with AsyncExitStack() as stack:
+        stack.enter_context(watch.signals(watch.stop))
+        source = build_source(config)
+        folder = OutputFolder(config.output.path)
+        folder.check_writable()
+        ledger = SqliteLedger(_ledger_path(config, folder))
+        stack.callback(ledger.close)
+        model = VisionApi(
+            _endpoint(config.model, key, stack), limits=config.limits, retry=config.retry
+        )
+        stack.push_async_callback(model.aclose)
+        fetcher = await stack.enter_async_context(UrlFetcher(_fetch_settings(config)))
+        cores = os.cpu_count() or 1
+        decoders = ThreadPoolExecutor(cores, thread_name_prefix="prepare")
+        stack.callback(decoders.shutdown, wait=False, cancel_futures=True)
+        yield Services(
+            config=config,
+            question=question,
+            body_format=BodyFormat(
+                fields={"model": config.model.name, **question.decoding},
+                schema=template.schema.document if template.schema else None,
+            ),
+            price=spec.price if spec else None,
+            prepare=_preparer(_image_settings(config, question), decoders),
+            source=source,
+            images=ImageReader(fetcher.fetch, max_bytes=config.image.max_source_bytes),
+            model=model,
+            ledger=ledger,
+            results=ResultStore(folder),
+            progress=watch.progress,
+            slots=asyncio.Semaphore(config.limits.max_in_flight + AHEAD_PER_CORE * cores),
+            stop=watch.stop,
+            max_images=spec.max_images if spec else DEFAULT_MAX_IMAGES,
+            fresh=fresh,
+        )
+
+
+def build_source(config: RunConfig) -> Source:
+    """The source that the configuration names; nothing is listed yet.
+
+    Raises:
+        SourceError: It is not there, or cannot be read.
+    """
+    source = config.source
+    return open_source(
+        path=source.path,
+        manifest=source.manifest,
+        image_column=source.image_column,
+        id_column=source.id_column,
+        group_by=source.group_by,
+        include=source.include,
+        exclude=source.exclude,
+        follow_links=source.follow_links,
+        column_types=source.column_types,
+        reserved=RESERVED_COLUMNS,
+    )
+
+
+def _register_decoders() -> None:
+    # The extra [formats]; without it these images are rows that say `unsupported_format`.
+    with suppress(ImportError):
+        importlib.import_module("pillow_heif").register_heif_opener()
+    with suppress(ImportError):
+        importlib.import_module("pillow_jxl")
+
+
+def check_output(config: RunConfig) -> str:
+    """Try to write into the output folder; returns its path.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    folder = OutputFolder(config.output.path)
+    folder.check_writable()
+    _ledger_path(config, folder)
+    return folder.root
+
+
+def probe_model(model: ModelConfig, environment: Mapping[str, str]) -> ModelListing:
+    """Ask the configured server for the configured model, without a paid call.
+
+    Raises:
+        RunError: The key is missing or refused, or the server does not answer.
+    """
+    key = find_key(model, environment)
+    use_proxy = model.provider != "emulator"
+    endpoint = Endpoint(base_url=model.base_url or MISTRAL_URL, api_key=key, use_proxy=use_proxy)
+    return list_models(endpoint, model.name)
+
+
+def _fetch_settings(config: RunConfig) -> FetchSettings:
+    return FetchSettings(
+        max_bytes=config.image.max_source_bytes,
+        allow_private=config.source.allow_private_urls,
+        max_connections=config.limits.max_in_flight,
+    )
+
+
+def _image_settings(config: RunConfig, question: Question) -> ImageSettings:
+    image = config.image
+    return ImageSettings(
+        max_side_px=int(question.preparation["max_side_px"]),
+        format=image.format,
+        quality=image.quality,
+        strip_metadata=image.strip_metadata,
+        verify=image.verify,
+        max_source_bytes=image.max_source_bytes,
+        max_source_pixels=image.max_source_pixels,
+    )
+
+
+def _preparer(
+    settings: ImageSettings, decoders: ThreadPoolExecutor
+) -> Callable[[bytes], Awaitable[PreparedImage]]:
+    async def run(source: bytes) -> PreparedImage:
+        return await asyncio.get_running_loop().run_in_executor(decoders, prepare, source, settings)
+
+    return run
+
+
+def _ledger_path(config: RunConfig, folder: OutputFolder) -> Path:
+    if config.output.ledger is not None:
+        return Path(config.output.ledger)
+    if not folder.is_local:
+        raise ConfigError(
+            f"output.ledger: required where output.path is a URL ({config.output.path}): "
+            "a local file that keeps the paid replies"
+        )
+    return Path(folder.path("ledger.sqlite"))
+
+
+def _endpoint(
+    model: ModelConfig, key: str | None, stack: AsyncExitStack
+) -> Callable[[], Awaitable[Endpoint]]:
+    async def remote() -> Endpoint:
+        return Endpoint(base_url=model.base_url or MISTRAL_URL, api_key=key)
+
+    async def local() -> Endpoint:
+        base_url = model.base_url
+        if base_url is None:
+            base_url = await stack.enter_async_context(
+                start_emulator(engine=model.engine, models=shipped("models.yaml"))
+            )
+        return Endpoint(base_url=base_url, api_key=key, use_proxy=False)
+
+    return local if model.provider == "emulator" else remote
