@@ -23,7 +23,7 @@ def main() -> None:
     truth = [json.loads(line) for line in TRUTH.read_text("utf-8").splitlines()]
     table = Table(title="what the emulator's OCR engine read", title_justify="left")
     for head in ("image", "status", "words found", "first lines"):
-        table.add_column(head, overflow="fold")
+        table.add_column(head, no_wrap=True, overflow="ellipsis")
     found = total = 0
     for entry in truth:
         row = frame.loc[entry["image"]]
@@ -45,6 +45,7 @@ def main() -> None:
         f'in a notebook:  from vision_pipeline.results import load; load("{OUTPUT}")',
         markup=False,
         highlight=False,
+        soft_wrap=True,
     )
 
 

@@ -1,5 +1,6 @@
 import json
 
+from vision_pipeline import __version__
 from vision_pipeline.emulator.server import running
 from vision_pipeline.emulator.settings import EmulatorSettings
 from vision_pipeline.wiring.library import load_catalogue
@@ -126,3 +127,7 @@ def test_the_emulator_refuses_a_fault_without_a_rate(command):
 def test_every_command_has_an_example(command):
     for name in ("run", "plan", "status", "doctor", "init", "prompts", "emulator"):
         assert "Example" in command(name, "--help").out
+
+
+def test_the_version_is_that_of_the_package(command):
+    assert command("--version").out.strip() == __version__

@@ -147,3 +147,24 @@ def test_what_is_out_of_bounds_is_refused(section, keys):
 def test_what_is_at_the_bounds_is_taken(section, keys):
     taken = section.model_validate(keys)
     assert {key: getattr(taken, key) for key in keys} == keys
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"limits": {"max_in_flight": True}}, "true is neither"),
+        ({"limits": {"requests_per_minute": True}}, "requests_per_minute"),
+        ({"retry": {"max_elapsed_s": float("inf")}}, "finite"),
+        ({"model": {"extra_body": {"stream": True}}}, "extra_body.stream"),
+        ({"image": {"send": "url"}}, "source.manifest"),
+    ],
+)
+def test_values_that_would_pass_and_mean_something_else_are_refused(change, told):
+    document = {
+        "name": "n",
+        "source": {"path": "x"},
+        "prompt": "describe",
+        "output": {"path": "o"},
+    }
+    with pytest.raises(ValidationError, match=told):
+        RunConfig.model_validate(document | change)

@@ -263,3 +263,16 @@ def test_an_excerpt_is_one_short_line():
     assert excerpt(b"bad\n\n  gateway\xff") == "bad gateway\ufffd"
     assert excerpt(b"x" * 400) == "x" * 300 + "…"
     assert excerpt(b"abc", max_chars=2) == "ab…"
+
+
+def test_a_declined_answer_reads_as_filtered():
+    message = {"content": None, "refusal": "I cannot help with that."}
+    body = orjson.dumps({"choices": [{"message": message, "finish_reason": "stop"}]})
+    reply = read_reply(body)
+    assert reply.finish_reason == "content_filter"
+    assert reply.text == "I cannot help with that."
+
+
+def test_half_a_surrogate_pair_in_a_reply_is_no_broken_reply():
+    body = b'{"choices":[{"message":{"content":"cut \\ud83d off"},"finish_reason":"stop"}]}'
+    assert read_reply(body).text == "cut ? off"

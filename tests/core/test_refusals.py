@@ -129,15 +129,6 @@ def test_a_wrong_address_or_model_stops_the_run(status, body):
             mistral("Failed to fetch document", "invalid_request_error", None),
             ErrorCode.REFUSED_REQUEST,
         ),
-        (
-            400,
-            mistral(
-                "Grammar error: at 3(11): failed to compile JSON schema",
-                "invalid_request_error",
-                None,
-            ),
-            ErrorCode.REFUSED_REQUEST,
-        ),
         (422, b'{"detail":[{"loc":["body"],"msg":"bad image"}]}', ErrorCode.REFUSED_REQUEST),
     ],
 )
@@ -236,3 +227,20 @@ json = st.recursive(
 @given(st.integers(300, 599), json.map(orjson.dumps) | st.binary(max_size=20))
 def test_no_body_breaks_the_reading_of_a_refusal(status, body):
     assert isinstance(refusal(status, body, rate=SILENT), PipelineError)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (400, mistral("Grammar error: at 3(11): failed to compile JSON schema", "x", None)),
+        (
+            422,
+            b'{"detail":[{"type":"extra_forbidden","loc":["body","store"],'
+            b'"msg":"Extra inputs are not permitted","input":false}]}',
+        ),
+    ],
+)
+def test_what_every_request_has_in_common_stops_the_run(status, body):
+    error = refused(status, body)
+    assert isinstance(error, EndpointError)
+    assert "every request" in str(error)

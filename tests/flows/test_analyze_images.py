@@ -8,9 +8,12 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 from flows.analyze_images import analyze_images
 from flows.summary import markdown
+from vision_pipeline.cli.engines import run_prefect
 from vision_pipeline.core.config import RunConfig
 from vision_pipeline.core.errors import ConfigError
+from vision_pipeline.pipeline.progress import Progress
 from vision_pipeline.pipeline.run import Summary
+from vision_pipeline.pipeline.stop import Stop
 from vision_pipeline.results import load
 
 
@@ -112,3 +115,9 @@ def test_a_summary_shows_errors_with_their_meaning_and_escapes_pipes():
     assert "| a\\|b | 2 |" in text
     assert "unknown (no list price)" in text
     assert "| input tokens | 1,234 |" in text
+
+
+def test_the_command_line_runs_the_flow(recipe):
+    progress = Progress()
+    summary = run_prefect(recipe, fresh=False, progress=progress, stop=Stop())
+    assert (summary.ok, progress.done) == (4, 4)

@@ -4,7 +4,6 @@ import orjson
 import pyarrow as pa
 
 from tests.fakes import IMAGES, ListSource
-from vision_pipeline.core.config import ImageConfig
 
 
 class GroupSource(ListSource):
@@ -52,7 +51,7 @@ async def test_more_images_than_the_prompt_takes_are_one_error_row(bench):
 
 
 async def test_a_linked_image_is_not_read(bench):
-    bench.settings = {"image": ImageConfig(send="url").model_dump()}
+    bench.settings = {"image": {"send": "url"}, "source": {"manifest": "urls.csv"}}
     bench.source = ListSource(["https://example.org/a.jpg"])
     bench.answers_with(captioned)
     await bench.run()

@@ -2,11 +2,14 @@
 
 import asyncio
 import base64
+from dataclasses import replace
 
 import orjson
 import pytest
 
 from tests.fakes import ListSource, MemoryImages, ScriptedModel, completion
+from vision_pipeline.adapters.output import OutputFolder
+from vision_pipeline.adapters.parquet.store import ResultStore
 from vision_pipeline.core.errors import (
     AccessError,
     BudgetError,
@@ -15,6 +18,7 @@ from vision_pipeline.core.errors import (
     ItemError,
     SourceError,
     StoppedError,
+    StorageError,
 )
 from vision_pipeline.core.models import Price
 from vision_pipeline.pipeline.stop import Stop
@@ -182,6 +186,23 @@ async def test_a_deleted_shard_is_worked_again_without_a_call(bench, tmp_path):
     bench.model = ScriptedModel()
     summary = await bench.run()
     assert (summary.items, summary.ok, summary.calls) == (3, 3, 0)
+
+
+class FullDisk(ResultStore):
+    """A folder that takes manifests and no shards."""
+
+    def write_shard(self, *_args, **_more):
+        raise StorageError("No space left on device")
+
+
+async def test_a_shard_that_cannot_be_written_keeps_its_replies(bench):
+    bench.answers_with(caption)
+    full = FullDisk(OutputFolder(bench.root))
+    with pytest.raises(StorageError):
+        await bench.run(replace(bench.services(), results=full))
+    bench.model = ScriptedModel()
+    summary = await bench.run()
+    assert (summary.resumed, summary.ok, summary.calls) == (True, 3, 0)
 
 
 async def test_a_stop_lets_requests_finish_and_keeps_their_replies(bench):

@@ -164,3 +164,8 @@ def test_a_damaged_shard_is_named(local, tmp_path):
 def test_rows_are_read_as_an_arrow_table_too(two_prompts):
     rows = read_rows(open_folder(two_prompts), columns=["item_id", "total"], run_id=FIRST)
     assert rows.to_pydict() == {"item_id": ["a", "b", "c"], "total": [0.5, 1.5, 2.5]}
+
+
+def test_a_column_that_no_run_has_is_refused_with_the_nearest_one(two_prompts):
+    with pytest.raises(OutputError, match="did you mean `cost_usd`"):
+        results.load(two_prompts, columns=["cost_us"])

@@ -102,7 +102,7 @@ class OutputFolder:
         try:
             self._fs.invalidate_cache()
             paths = self._fs.ls(self.path(folder), detail=False)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
         names = (posixpath.basename(str(path).rstrip("/")) for path in paths)
         return sorted(name for name in names if name and not name.endswith(DRAFT_SUFFIX))

@@ -10,12 +10,17 @@ from pydantic import (
     Field,
     JsonValue,
     ValidationError,
+    ValidationInfo,
     ValidatorFunctionWrapHandler,
     WrapValidator,
+    field_validator,
     model_validator,
 )
 
 MEBIBYTE = 1024 * 1024
+
+# Of the request body: what the pipeline writes, or could not read an answer to.
+OWN_FIELDS = {"model", "messages", "response_format", "stream", "n"}
 
 
 def at(position: int, **extra: object) -> dict[str, Any]:
@@ -26,7 +31,16 @@ def at(position: int, **extra: object) -> dict[str, Any]:
 class Section(BaseModel):
     """A part of the configuration: frozen, and unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_yes_for_a_number(cls, value: object, info: ValidationInfo) -> object:
+        # YAML reads `yes` and `on` as true, and true would pass as 1.
+        expects = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and expects is not bool:
+            raise ValueError(f"{str(value).lower()} is neither a number nor text")
+        return value
 
 
 class SourceConfig(Section):
@@ -139,6 +153,8 @@ class ModelConfig(Section):
 
     @model_validator(mode="after")
     def _known_server(self) -> Self:
+        for field in sorted(OWN_FIELDS & self.extra_body.keys()):
+            raise ValueError(f"`extra_body.{field}` is set by the pipeline itself")
         if self.provider == "openai" and self.base_url is None:
             raise ValueError("provider `openai` needs `base_url`, such as http://localhost:8000/v1")
         return self
@@ -254,3 +270,9 @@ class RunConfig(Section):
     retry: RetryConfig = Field(default_factory=RetryConfig, json_schema_extra=at(6))
     budget: BudgetConfig = Field(default_factory=BudgetConfig, json_schema_extra=at(7))
     output: OutputConfig = Field(json_schema_extra=at(8))
+
+    @model_validator(mode="after")
+    def _links_are_listed(self) -> Self:
+        if self.image.send == "url" and self.source.manifest is None:
+            raise ValueError("`image.send: url` needs a `source.manifest` that lists public URLs")
+        return self

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vision_pipeline.core.errors import ErrorCode, ItemError
+from vision_pipeline.core.protocol import CONTENT_FILTER
 from vision_pipeline.core.question import repair
 from vision_pipeline.core.records import VisionReply, VisionRequest
 from vision_pipeline.core.schema import AnswerSchema, UnusableAnswerError
@@ -14,7 +15,6 @@ from vision_pipeline.core.schema import AnswerSchema, UnusableAnswerError
 FREE_TEXT_COLUMN = "answer"
 
 _CUT = {"length", "model_length"}  # Mistral's two words for an answer that ran out of room
-_FILTERED = {"content_filter"}
 _BROKEN = {"error"}
 
 
@@ -51,7 +51,7 @@ def _read(reply: VisionReply, schema: AnswerSchema | None) -> Mapping[str, Any]:
     if reply.finish_reason in _CUT:
         detail = f"cut after {reply.completion_tokens} tokens; raise model.max_tokens"
         raise ItemError(ErrorCode.TRUNCATED_ANSWER, detail)
-    if reply.finish_reason in _FILTERED:
+    if reply.finish_reason == CONTENT_FILTER:
         raise ItemError(ErrorCode.CONTENT_FILTERED, "the provider's filter stopped the answer")
     if reply.finish_reason in _BROKEN:
         raise UnusableAnswerError("the answer was broken off by an error of the server")

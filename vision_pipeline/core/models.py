@@ -29,7 +29,7 @@ class Price(BaseModel):
     def cost_usd(self, *, prompt_tokens: int, completion_tokens: int, cached_tokens: int) -> float:
         """The price of one reply; `cached_tokens` are part of `prompt_tokens`."""
         cached_rate = self.input if self.cached_input is None else self.cached_input
-        fresh = prompt_tokens - cached_tokens
+        fresh = max(0, prompt_tokens - cached_tokens)
         total = fresh * self.input + cached_tokens * cached_rate + completion_tokens * self.output
         return total / 1_000_000
 

@@ -6,6 +6,8 @@ servers that follow that API (vLLM, Ollama, llama.cpp, OpenAI itself).
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +18,8 @@ import pybase64
 from vision_pipeline.core.config import ModelConfig
 from vision_pipeline.core.question import complaint_text
 from vision_pipeline.core.records import LinkedImage, VisionImage, VisionReply, VisionRequest
+
+CONTENT_FILTER = "content_filter"
 
 
 class BrokenReplyError(Exception):
@@ -103,15 +107,17 @@ def read_reply(body: bytes) -> VisionReply:
         BrokenReplyError: No JSON, or JSON without a choice.
     """
     try:
-        document = orjson.loads(body)
+        document = _document(body)
         choice = document["choices"][0]
         message = choice["message"]
-        content = message.get("content")
-    except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError):
+        content, refused = message.get("content"), message.get("refusal")
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise BrokenReplyError(f"no chat completion: {excerpt(body)}") from None
     usage = document.get("usage")
     usage = usage if isinstance(usage, dict) else {}
     reason = choice.get("finish_reason")
+    if content is None and isinstance(refused, str):  # OpenAI's word for a declined answer
+        content, reason = refused, CONTENT_FILTER
     return VisionReply(
         text=_text(content),
         finish_reason=reason if isinstance(reason, str) else None,
@@ -122,12 +128,20 @@ def read_reply(body: bytes) -> VisionReply:
     )
 
 
+def _document(body: bytes) -> Any:  # noqa: ANN401  (any JSON)
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        # The stricter parser refuses half a surrogate pair, which a cut-off emoji leaves behind.
+        return json.loads(body)
+
+
 def _text(content: object) -> str | None:
     # Reasoning models answer with a list of chunks; only the text chunks are the answer.
     if isinstance(content, list):
         chunks = (chunk for chunk in content if isinstance(chunk, dict))
-        return "".join(str(c.get("text") or "") for c in chunks if c.get("type") == "text")
-    return content if isinstance(content, str) else None
+        content = "".join(str(c.get("text") or "") for c in chunks if c.get("type") == "text")
+    return _encodable(content) if isinstance(content, str) else None
 
 
 def _cached_tokens(usage: Mapping[str, Any]) -> int:
@@ -137,7 +151,7 @@ def _cached_tokens(usage: Mapping[str, Any]) -> int:
 
 
 def _count(value: object) -> int:
-    return int(value) if isinstance(value, int | float) and value > 0 else 0
+    return int(value) if isinstance(value, int | float) and 0 < value < math.inf else 0
 
 
 def excerpt(body: bytes, *, max_chars: int = 300) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,8 @@ CAPACITY_CODE = "3505"  # "Service tier capacity exceeded": needs a longer pause
 CAPACITY_PAUSE_S = 10.0
 
 _TOO_LONG_TYPES = {"invalid_request_prompt_too_long", "context_length_exceeded"}
+# Of what all requests of a run have in common: the schema, and which fields there are.
+_FORM = re.compile(r"Grammar error|Extra inputs are not permitted|extra fields not permitted")
 _UNKNOWN_MODEL = {"1500", "invalid_model", "3040", "model_not_found"}
 _NO_QUOTA = "insufficient_quota"  # OpenAI's 429 for an empty account: no wait helps
 
@@ -103,6 +106,8 @@ def _request_refusal(status: int, error: ErrorBody, said: str) -> PipelineError:
         return EndpointError(
             f"no chat completions of this model here; check model.base_url and model.name ({said})"
         )
+    if _FORM.search(error.message):
+        return EndpointError(f"the server refuses the form of every request ({said})")
     if error.type == "content_filter" or error.code == "content_filter":
         return ItemError(ErrorCode.CONTENT_FILTERED, said)
     if error.type in _TOO_LONG_TYPES or error.code in _TOO_LONG_TYPES:

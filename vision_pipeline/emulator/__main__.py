@@ -93,7 +93,7 @@ def _catalogue(path: Path | None) -> Catalogue:
         return Catalogue(())
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"--models {path}: {error}") from error
     return parse_catalogue(document or {}, file=str(path))
 

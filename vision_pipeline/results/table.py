@@ -14,7 +14,9 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from pyarrow.fs import FSSpecHandler, PyFileSystem
 
+from vision_pipeline.core.config_file import nearest
 from vision_pipeline.core.errors import OutputError
+from vision_pipeline.core.records import RESERVED_COLUMNS
 
 DRAFT_SUFFIX = ".draft"
 
@@ -70,8 +72,8 @@ def read_rows(
     Dictionaries are read as plain strings, so that runs with other labels fit together.
 
     Raises:
-        OutputError: No such run, no finished shard yet, a damaged file, or runs whose types do not
-            fit together.
+        OutputError: No such run or column, no finished shard yet, a damaged file, or runs whose
+            types do not fit together.
     """
     runs = [name for name in folder.names("results") if name.startswith("run_id=")]
     if run_id is not None and f"run_id={run_id}" not in runs:
@@ -82,6 +84,10 @@ def read_rows(
     parts = [_read_run(folder, name, columns) for name in wanted if folder.names(f"results/{name}")]
     if not parts:
         raise OutputError(f"{folder.root}: no finished shard yet; run it again to go on")
+    read = {name for part in parts for name in part.column_names}
+    for missing in [name for name in columns or () if name not in read]:
+        hint = nearest(missing, RESERVED_COLUMNS)
+        raise OutputError(f"{folder.root}: no column {missing!r} in any run{hint}")
     try:
         return pa.concat_tables(parts, promote_options="permissive")
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:

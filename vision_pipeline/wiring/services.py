@@ -148,7 +148,10 @@ async def open_services(
         ledger = SqliteLedger(_ledger_path(config, folder))
         stack.callback(ledger.close)
         model = VisionApi(
-            _endpoint(config.model, key, stack), limits=config.limits, retry=config.retry
+            _endpoint(config.model, key, stack),
+            limits=config.limits,
+            retry=config.retry,
+            on_wire=watch.progress.on_wire,
         )
         stack.push_async_callback(model.aclose)
         fetcher = await stack.enter_async_context(UrlFetcher(_fetch_settings(config)))

@@ -1,0 +1,104 @@
+"""What is wired to what, where no other test would notice."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from vision_pipeline.core.errors import ConfigError
+from vision_pipeline.pipeline.progress import Progress
+from vision_pipeline.pipeline.run import carry_out
+from vision_pipeline.pipeline.shard import analyze_shard
+from vision_pipeline.pipeline.stop import Stop
+from vision_pipeline.wiring.library import find_key, load_catalogue, load_template
+from vision_pipeline.wiring.services import Watch, build_question, open_services, watching
+
+
+@dataclass(slots=True)
+class Recording(Progress):
+    changes: list[int] = field(default_factory=list)
+
+    def on_wire(self, change: int) -> None:
+        self.changes.append(change)
+
+
+async def test_requests_on_the_wire_are_counted(recipe):
+    progress = Recording()
+    with watching(Watch(progress, Stop())):
+        async with open_services(recipe) as services:
+            await carry_out(services, analyze_shard)
+    assert sorted(progress.changes) == [-1] * 4 + [1] * 4
+
+
+async def test_an_output_behind_a_url_needs_a_ledger_of_its_own(recipe):
+    output = recipe.output.model_copy(update={"path": "memory://out"})
+    with pytest.raises(ConfigError, match=r"output\.ledger"):
+        async with open_services(recipe.model_copy(update={"output": output})):
+            pass
+
+
+async def test_an_output_behind_a_url_holds_the_table(recipe, tmp_path):
+    ledger = str(tmp_path / "l.sqlite")
+    output = recipe.output.model_copy(update={"path": "memory://out-of-a-test", "ledger": ledger})
+    async with open_services(recipe.model_copy(update={"output": output})) as services:
+        summary = await carry_out(services, analyze_shard)
+    assert summary.ok == 4
+    assert services.results.finished_shards(summary.run_id) == {0}
+
+
+def question_of(recipe, **model):
+    changed = recipe.model_copy(update={"model": recipe.model.model_copy(update=model)})
+    return build_question(changed, load_template(recipe.prompt), None).sha256
+
+
+def test_an_answer_of_one_server_is_not_taken_for_another_ones(recipe):
+    servers = [
+        {"provider": "mistral", "base_url": None},
+        {"provider": "mistral", "base_url": "http://127.0.0.1:1/v1"},
+        {"provider": "openai", "base_url": "http://127.0.0.1:1/v1"},
+        {"provider": "emulator", "engine": "ocr"},
+        {"provider": "emulator", "engine": "synthetic"},
+    ]
+    assert len({question_of(recipe, **server) for server in servers}) == len(servers)
+
+
+def test_regional_addresses_of_one_provider_share_answers(recipe):
+    urls = [None, "https://api.mistral.ai/v1", "https://api.eu.mistral.ai/v1"]
+    assert len({question_of(recipe, provider="mistral", base_url=url) for url in urls}) == 1
+
+
+def test_limits_retries_and_output_are_no_part_of_the_question(recipe):
+    limits = recipe.limits.model_copy(update={"max_in_flight": 3})
+    changed = recipe.model_copy(update={"limits": limits, "name": "other"})
+    assert question_of(changed) == question_of(recipe)
+
+
+def test_a_template_may_be_named_by_its_path(tmp_path):
+    path = tmp_path / "mine.md"
+    path.write_text("---\nversion: 1\ndescription: d\nschema: null\n---\nRead.")
+    assert load_template(str(path)).name == "mine"
+
+
+def test_a_template_path_that_is_not_there_is_named():
+    with pytest.raises(ConfigError, match=r"nowhere\.md"):
+        load_template("nowhere.md")
+
+
+def test_a_server_without_a_key_needs_none(recipe):
+    model = recipe.model.model_copy(update={"provider": "openai"})
+    assert find_key(model, {}) is None
+
+
+def test_a_named_variable_must_be_set(recipe):
+    model = recipe.model.model_copy(update={"provider": "openai", "api_key_env": "TEAM_KEY"})
+    with pytest.raises(ConfigError, match="TEAM_KEY"):
+        find_key(model, {})
+
+
+def test_the_working_directory_adds_models_to_the_catalogue(tmp_path, monkeypatch):
+    (tmp_path / "configs").mkdir()
+    rows = "models: [{id: our-own, price: {input: 1, output: 2}}]"
+    (tmp_path / "configs" / "models.yaml").write_text(rows)
+    monkeypatch.chdir(tmp_path)
+    catalogue = load_catalogue()
+    assert catalogue.find("our-own").price.output == 2
+    assert catalogue.find("mistral-small-2603") is not None
