@@ -64,6 +64,7 @@ def _emulator(
 
     Counters: `GET /_emulator/stats`; `POST /_emulator/reset` clears them.
     """
+    from vision_pipeline.emulator.faults import parse_fault
     from vision_pipeline.emulator.server import serve
     from vision_pipeline.emulator.settings import EmulatorSettings
     from vision_pipeline.wiring.library import load_catalogue
@@ -75,18 +76,10 @@ def _emulator(
             requests_per_minute=requests_per_minute,
             tokens_per_minute=tokens_per_minute,
             latency_s=latency,
-            faults=dict(_fault(text) for text in fault or []),
+            faults=dict(parse_fault(text) for text in fault or []),
             seed=seed,
             api_key=api_key,
         )
     except ValueError as error:
         raise ConfigError(f"emulator: {error}") from None
     serve(settings, load_catalogue(), on_ready=lambda url: print(f"{url}/v1", flush=True))
-
-
-def _fault(text: str) -> tuple[str, float]:
-    kind, _, rate = text.partition("=")
-    try:
-        return kind, float(rate)
-    except ValueError:
-        raise ConfigError(f"--fault {text}: expected KIND=RATE, such as http_500=0.05") from None

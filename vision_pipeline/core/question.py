@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from vision_pipeline.core.prompts import PromptTemplate
@@ -21,7 +22,7 @@ from vision_pipeline.core.tokens import (
 KEY_VERSION = 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Question:
     """Template, model and settings, with the digests that come of them.
 
@@ -40,7 +41,7 @@ class Question:
     endpoint: str
     rule: TokenRule
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """Digest of the question without an item: equal digests, equal questions."""
         return _digest(

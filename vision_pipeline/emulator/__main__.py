@@ -13,7 +13,7 @@ import yaml
 
 from vision_pipeline.core.errors import ConfigError
 from vision_pipeline.core.models import Catalogue, parse_catalogue
-from vision_pipeline.emulator.faults import FAULTS
+from vision_pipeline.emulator.faults import FAULTS, parse_fault
 from vision_pipeline.emulator.server import serve
 from vision_pipeline.emulator.settings import ENGINE_NAMES, EmulatorSettings
 
@@ -74,18 +74,10 @@ def _settings(options: argparse.Namespace) -> EmulatorSettings:
         requests_per_minute=options.requests_per_minute,
         tokens_per_minute=options.tokens_per_minute,
         latency_s=options.latency,
-        faults=dict(_fault(text) for text in options.fault),
+        faults=dict(parse_fault(text) for text in options.fault),
         seed=options.seed,
         capture=options.capture,
     )
-
-
-def _fault(text: str) -> tuple[str, float]:
-    kind, _, rate = text.partition("=")
-    try:
-        return kind, float(rate)
-    except ValueError:
-        raise ValueError(f"--fault {text}: expected KIND=RATE with a rate within 0..1") from None
 
 
 def _catalogue(path: Path | None) -> Catalogue:

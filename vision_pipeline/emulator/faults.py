@@ -126,6 +126,19 @@ FAULTS: Mapping[str, Effect] = {
 }
 
 
+def parse_fault(text: str) -> tuple[str, float]:
+    """A kind and its rate, as a command line gives them: `KIND=RATE`.
+
+    Raises:
+        ValueError: Not of that form.
+    """
+    kind, _, rate = text.partition("=")
+    try:
+        return kind, float(rate)
+    except ValueError:
+        raise ValueError(f"--fault {text}: expected KIND=RATE, such as http_500=0.05") from None
+
+
 def check_rates(rates: Mapping[str, float]) -> None:
     """Check kinds and rates.
 

@@ -169,7 +169,8 @@ class VisionApi:
                     "POST", "chat/completions", content=_chunks(body), headers=_length(body)
                 ) as response,
             ):
-                rate = read_rate_headers(response.headers, now=datetime.now(UTC))
+                headers = dict(response.headers.items())  # names in lower case
+                rate = read_rate_headers(headers, now=datetime.now(UTC))
                 self._pacer.learn(rate)
                 content = await _read(response)
         except (httpx.ReadTimeout, TimeoutError) as error:
