@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import sys
 from datetime import date
 from pathlib import Path
 from types import ModuleType
@@ -45,12 +44,14 @@ def by_name(path: Path) -> str:
 
 
 def load_script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_samples", ROOT / "data" / "make_samples.py")
+    script = ROOT / "data" / "make_samples.py"
+    spec = importlib.util.spec_from_file_location("make_samples", script)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up there
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(script.parent)  # where Python itself looks when it runs the script
+        spec.loader.exec_module(module)
     return module
 
 
