@@ -4,12 +4,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 from vision_pipeline.core.config import RunConfig
 from vision_pipeline.emulator.server import RunningEmulator, running
 from vision_pipeline.emulator.settings import EmulatorSettings
 from vision_pipeline.wiring.library import load_catalogue
+
+# Two shared cores: how long an example takes says nothing.
+settings.register_profile("shared", deadline=None)
+settings.load_profile("shared")
 
 SHARED_DATA = Path(__file__).parent.parent.parent / "shared" / "data"
 

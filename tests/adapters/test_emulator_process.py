@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from vision_pipeline.adapters.emulator_process import start_emulator
-from vision_pipeline.core.errors import EndpointError
+from vision_pipeline.core.errors import ConfigError, EndpointError
 
 MODELS = Path(__file__).parents[2] / "configs" / "models.yaml"
 
@@ -43,7 +43,7 @@ async def test_an_emulator_answers_until_its_block_ends():
 
 async def test_an_emulator_that_cannot_start_says_why_in_plain_words(tmp_path):
     missing = tmp_path / "models.yaml"
-    with pytest.raises(EndpointError) as caught:
+    with pytest.raises(ConfigError) as caught:
         await start_and_leave(models=missing)
     said = str(caught.value)
     assert said.startswith(f"the emulator did not start: --models {missing}: ")
@@ -52,7 +52,7 @@ async def test_an_emulator_that_cannot_start_says_why_in_plain_words(tmp_path):
 
 async def test_a_cause_of_several_lines_becomes_one(tmp_path):
     (tmp_path / "models.yaml").write_text("models: [\n")
-    with pytest.raises(EndpointError, match=r"while parsing a flow node .* line 2") as caught:
+    with pytest.raises(ConfigError, match=r"while parsing a flow node .* line 2") as caught:
         await start_and_leave(models=tmp_path / "models.yaml")
     assert "\n" not in str(caught.value)
 

@@ -99,9 +99,18 @@ async def test_a_remote_file_that_has_grown_is_not_read_whole():
     )
 
 
-@pytest.mark.parametrize("uri", ["memory://remote/none.png", "nosuchscheme://a/b.png"])
-async def test_a_remote_file_that_cannot_be_had_is_a_missing_source(uri):
-    assert await code_of(uri) == ErrorCode.SOURCE_MISSING
+async def test_a_remote_file_that_cannot_be_had_is_a_missing_source():
+    assert await code_of("memory://remote/none.png") == ErrorCode.SOURCE_MISSING
+
+
+@pytest.mark.parametrize("uri", ["ftp://127.0.0.1/a.png", "sftp://10.0.0.1/a", "odd://a/b.png"])
+async def test_a_scheme_that_could_lead_to_a_private_address_is_blocked(uri):
+    assert await code_of(uri) == ErrorCode.BLOCKED_URL
+
+
+async def test_where_private_addresses_are_allowed_an_unknown_scheme_is_a_missing_source():
+    allowing = ImageReader(no_fetch, max_bytes=255, allow_private=True)
+    assert await code_of("odd://a/b.png", allowing) == ErrorCode.SOURCE_MISSING
 
 
 @pytest.mark.parametrize("scheme", ["http", "https", "HTTPS"])

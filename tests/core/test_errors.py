@@ -14,6 +14,8 @@ def test_error_codes_are_the_documented_ones():
         "unreadable_image",
         "unsupported_format",
         "image_too_large",
+        "image_count",
+        "unrendered_prompt",
         "blocked_url",
         "refused_request",
         "content_filtered",

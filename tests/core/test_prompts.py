@@ -213,7 +213,7 @@ def test_what_fails_or_reaches_out_of_the_sandbox_costs_its_item_alone(text):
     items = [1]
     with pytest.raises(ItemError) as caught:
         parse(text).render({"a": "x", "none": None, "zero": 0, "items": items})
-    assert caught.value.code == ErrorCode.REFUSED_REQUEST
+    assert caught.value.code == ErrorCode.UNRENDERED_PROMPT
     assert FILE in caught.value.detail
     assert items == [1]
 

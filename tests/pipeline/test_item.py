@@ -46,7 +46,7 @@ async def test_a_group_with_one_bad_image_still_tells_of_the_others(bench):
 async def test_more_images_than_the_prompt_takes_are_one_error_row(bench):
     bench.source = GroupSource(["one", "two", "three"])
     await bench.run()
-    assert bench.column("error_code") == {"group": "refused_request"}
+    assert bench.column("error_code") == {"group": "image_count"}
     assert "1 to 2" in bench.column("error_detail")["group"]
 
 
@@ -75,4 +75,4 @@ async def test_a_template_that_fails_on_a_value_is_one_error_row(bench):
     bench.template = bench.template.replace("Caption this.", "{{ '%.2f' % price }}")
     bench.answers_with(captioned)
     await bench.run()
-    assert bench.column("error_code") == {"a": None, "b": "refused_request"}
+    assert bench.column("error_code") == {"a": None, "b": "unrendered_prompt"}

@@ -340,3 +340,19 @@ def test_the_first_cause_of_a_stop_is_kept():
     stop.request(AccessError("first"))
     stop.by_user()
     assert isinstance(stop.cause, AccessError)
+
+
+async def test_a_permanent_failure_is_tried_again_under_other_limits(bench):
+    bench.source = ListSource(["bad"])
+    bench.answers_with(caption)
+    await bench.run()
+    services = replace(bench.services(), abilities="a larger limit")
+    summary = await bench.run(services)
+    assert (summary.items, summary.already_failed) == (1, 0)
+
+
+async def test_a_summary_names_the_first_item_of_each_error(bench):
+    bench.source = ListSource(["bad", "worse"])
+    bench.images = MemoryImages(worse=b"bad too")
+    summary = await bench.run()
+    assert summary.examples == {"unreadable_image": "bad: not an image"}

@@ -40,6 +40,7 @@ class Outputs:
         self.store.freeze(run_id, [batch], schema=batch.schema, shard_size=self.shard_size)
         document = {
             "run_id": run_id,
+            "items": len(item_ids),
             "finished_at": "2026-11-22T00:00:00Z" if finished else None,
             "config": {"model": {"name": "mistral-small-2603"}},
             "prompt": {"name": prompt, "version": "3"},

@@ -41,9 +41,9 @@ def test_rows_tokens_and_cost_are_sums_over_all_runs_without_what_the_ledger_gav
 
 def test_each_run_has_its_own_numbers(status):
     assert status.runs == [
-        RunStatus(FIRST, "caption v3", "mistral-small-2603", 3, 1, 2, 0.75, finished=True),
-        RunStatus(SECOND, "describe v3", "mistral-small-2603", 2, 1, 1, 0.5, finished=False),
-        RunStatus("r3", "caption v3", "mistral-small-2603", 1, 1, 0, None, finished=True),
+        RunStatus(FIRST, "caption v3", "mistral-small-2603", 3, 3, 1, 2, 0.75, finished=True),
+        RunStatus(SECOND, "describe v3", "mistral-small-2603", 2, 2, 1, 1, 0.5, finished=False),
+        RunStatus("r3", "caption v3", "mistral-small-2603", 1, 1, 1, 0, None, finished=True),
     ]
 
 
@@ -52,6 +52,7 @@ def test_a_run_is_shown_as_texts(status):
         SECOND,
         "describe v3",
         "mistral-small-2603",
+        "2",
         "2",
         "1",
         "1",
@@ -101,3 +102,11 @@ def test_a_damaged_run_file_is_named(outputs, tmp_path, content):
 def test_a_folder_without_a_table_is_refused(tmp_path):
     with pytest.raises(OutputError, match="no results here"):
         read_status(str(tmp_path))
+
+
+def test_a_run_without_a_finished_shard_is_shown_as_cut_off(tmp_path):
+    outputs = Outputs(str(tmp_path / "out"))
+    outputs.cut_off(FIRST)
+    status = read_status(outputs.root)
+    assert (status.items, status.rows) == (0, 0)
+    assert [(run.run_id, run.items, run.finished) for run in status.runs] == [(FIRST, 1, False)]

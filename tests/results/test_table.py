@@ -169,3 +169,9 @@ def test_rows_are_read_as_an_arrow_table_too(two_prompts):
 def test_a_column_that_no_run_has_is_refused_with_the_nearest_one(two_prompts):
     with pytest.raises(OutputError, match="did you mean `cost_usd`"):
         results.load(two_prompts, columns=["cost_us"])
+
+
+def test_a_column_that_changed_its_type_does_not_matter_once_all_is_asked_anew(local):
+    local.run(FIRST, {"a": {"total": 1.5}}, columns=(("total", Scalar.NUMBER),))
+    local.run(SECOND, {"a": {"total": "1,50"}}, columns=(("total", Scalar.STRING),))
+    assert list(results.load(local.root)["total"]) == ["1,50"]

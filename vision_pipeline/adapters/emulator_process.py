@@ -11,9 +11,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import cast
 
-from vision_pipeline.core.errors import EndpointError
+from vision_pipeline.core.errors import ConfigError, EndpointError
 
 START_TIMEOUT_S = 60.0
+USAGE = 2  # the exit code of what a user can mend: an engine that is not installed
 STOP_TIMEOUT_S = 5.0
 
 
@@ -53,7 +54,8 @@ async def start_emulator(
             if not address:
                 complaints.seek(0)
                 cause = _plain(complaints.read().decode("utf-8", "replace"))
-                raise EndpointError(f"the emulator did not start: {cause}")
+                message = f"the emulator did not start: {cause}"
+                raise (ConfigError if await process.wait() == USAGE else EndpointError)(message)
             yield f"{address}/v1"
         finally:
             await _stop(process, stop_timeout_s)

@@ -20,25 +20,39 @@ from vision_pipeline.core.records import ImageRef
 _WHITESPACE = b" \t\r\n\f"
 
 
+# Object stores and this process: their addresses come from the machine's settings, not from a URL.
+STORES = frozenset(
+    {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oci", "r2", "hf", "memory"}
+)
+
+
 class ImageReader:
     """Reads local files, `data:` URLs, URLs that fsspec knows, and `http` through `fetch`.
 
     Args:
         fetch: Gives the body behind an `http` or `https` URL, within its own limits.
         max_bytes: A larger image is refused, before it is read where its size is known.
+        allow_private: Whether schemes that lead to any address are read too, such as `ftp`.
     """
 
-    def __init__(self, fetch: Callable[[str], Awaitable[bytes]], *, max_bytes: int) -> None:
+    def __init__(
+        self,
+        fetch: Callable[[str], Awaitable[bytes]],
+        *,
+        max_bytes: int,
+        allow_private: bool = False,
+    ) -> None:
         self._fetch = fetch
         self._max_bytes = max_bytes
+        self._allow_private = allow_private
 
     async def read(self, ref: ImageRef) -> bytes:
         """The encoded image.
 
         Raises:
             ItemError: `source_missing` where nothing is there or it may not be read,
-                `image_too_large` above `max_bytes`, `unreadable_image` for a bad `data:` URL, and
-                what `fetch` raises.
+                `image_too_large` above `max_bytes`, `unreadable_image` for a bad `data:` URL,
+                `blocked_url` for a scheme that is no store, and what `fetch` raises.
         """
         scheme = _scheme(ref.uri)
         if scheme in {"http", "https"}:
@@ -49,6 +63,9 @@ class ImageReader:
             path = os.fsdecode(unquote_to_bytes(urlsplit(ref.uri).path))
             return await asyncio.to_thread(self._local, path)
         if scheme is not None:
+            if not (self._allow_private or scheme in STORES):
+                detail = f"{scheme}: could lead to a private address; source.allow_private_urls"
+                raise ItemError(ErrorCode.BLOCKED_URL, detail)
             return await asyncio.to_thread(self._remote, ref)
         if not ref.uri:
             raise ItemError(ErrorCode.SOURCE_MISSING, "the manifest names no image")

@@ -16,9 +16,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
+from rich.text import Text
 
 from vision_pipeline.core.config import RunConfig
-from vision_pipeline.core.errors import ErrorCode
+from vision_pipeline.core.errors import ErrorCode, RunError
 from vision_pipeline.pipeline.progress import Progress
 from vision_pipeline.pipeline.run import Summary
 from vision_pipeline.pipeline.stop import Stop
@@ -26,6 +27,7 @@ from vision_pipeline.pipeline.stop import Stop
 BAR_INTERVAL_S = 0.2
 LINE_INTERVAL_S = 10.0
 STDERR_FD = 2
+MAX_EXAMPLE = 160  # characters
 
 
 class Display:
@@ -42,7 +44,7 @@ class Display:
         self.stop = Stop()
         self._name = name
         self._open = ExitStack()
-        self._started_s = monotonic()
+        self._listed_s = 0.0
         self._ended = threading.Event()
         self.painted = threading.Event()
         self._thread = threading.Thread(target=self._show, name="display", daemon=True)
@@ -60,6 +62,8 @@ class Display:
     ) -> None:
         self._ended.set()
         self._thread.join()
+        if isinstance(error, RunError) and self.progress.worked:
+            self._print(self.line())
         self._open.close()
 
     def _show(self) -> None:
@@ -73,8 +77,11 @@ class Display:
         while not self._ended.wait(LINE_INTERVAL_S):
             line = self.line()
             if line != shown:  # a wait is told once, not every ten seconds
-                self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+                self._print(line)
             shown = line
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def line(self) -> str:
         """The state of the run in one line."""
@@ -106,7 +113,8 @@ class Display:
         progress = self.progress
         if progress.total is None:
             return "listing the source"
-        elapsed_s = monotonic() - self._started_s
+        self._listed_s = self._listed_s or monotonic()
+        elapsed_s = monotonic() - self._listed_s
         rate = progress.worked / elapsed_s if elapsed_s else 0.0
         parts = [f"{rate:.1f}/s", f"{progress.failed} errors", f"{progress.in_flight} in flight"]
         parts.append(f"{count(progress.prompt_tokens + progress.completion_tokens)} tokens")
@@ -132,16 +140,20 @@ def quiet_libraries() -> Iterator[TextIO]:
         yield sys.stderr
         return
     sys.stderr.flush()
-    with os.fdopen(shown, "w", encoding=sys.stderr.encoding, errors="backslashreplace") as real:
-        previous, sys.stderr = sys.stderr, real
-        with Path(os.devnull).open("wb") as nowhere:
-            os.dup2(nowhere.fileno(), STDERR_FD)
-        try:
-            yield real
-        finally:
-            sys.stderr = previous
-            os.dup2(saved, STDERR_FD)
-            os.close(saved)
+    # Never closed: log handlers that were made within the block write to it until the process ends.
+    real = os.fdopen(
+        shown, "w", encoding=sys.stderr.encoding, errors="backslashreplace", closefd=False
+    )
+    previous, sys.stderr = sys.stderr, real
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), STDERR_FD)
+    try:
+        yield real
+    finally:
+        real.flush()
+        sys.stderr = previous
+        os.dup2(saved, STDERR_FD)
+        os.close(saved)
 
 
 def print_summary(config: RunConfig, summary: Summary) -> None:
@@ -154,7 +166,7 @@ def print_summary(config: RunConfig, summary: Summary) -> None:
         done += ", a run that was cut off is finished"
     console.print(f"[bold]{config.name}[/bold]: {done} ({duration(summary.seconds)})")
     if summary.errors:
-        console.print(error_table(summary.errors))
+        console.print(error_table(summary.errors, summary.examples))
     for line in _notes(summary):
         console.print(line, markup=False, highlight=False)
     console.print(f"table: {summary.results}", markup=False, highlight=False, soft_wrap=True)
@@ -168,7 +180,9 @@ def _notes(summary: Summary) -> list[str]:
     if summary.skipped:
         told = ", ".join(f"{number} {why}" for why, number in summary.skipped.items())
         notes.append(f"passed over in the source: {told}")
-    cost = "no list price" if summary.cost_usd is None else f"{summary.cost_usd:.4f} USD"
+    cost = (
+        "no list price" if summary.cost_usd is None else f"{summary.cost_usd:.4f} USD at list price"
+    )
     notes.append(
         f"{summary.calls} calls, {summary.from_ledger} from the ledger, "
         f"{count(summary.prompt_tokens)} + {count(summary.completion_tokens)} tokens, {cost}"
@@ -176,13 +190,16 @@ def _notes(summary: Summary) -> list[str]:
     return notes
 
 
-def error_table(errors: dict[str, int]) -> Table:
-    """Rows by error code, with what each means."""
+def error_table(errors: dict[str, int], examples: dict[str, str] | None = None) -> Table:
+    """Rows by error code, with what each means and an item that has it."""
     table = Table(box=None, pad_edge=False)
-    for head in ("error_code", "rows", "what to do"):
-        table.add_column(head, justify="right" if head == "rows" else "left")
+    table.add_column("error_code", no_wrap=True)
+    table.add_column("rows", justify="right")
+    table.add_column("what to do, and the first one" if examples else "what to do")
     for code, rows in errors.items():
         table.add_row(code, str(rows), ErrorCode(code).meaning)
+        if examples and code in examples:
+            table.add_row("", "", Text(examples[code][:MAX_EXAMPLE], style="dim"))
     return table
 
 

@@ -7,8 +7,9 @@ import contextlib
 import os
 import signal
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from vision_pipeline.core.config import RunConfig
 from vision_pipeline.core.errors import StoppedError
@@ -27,7 +28,7 @@ def run_local(config: RunConfig, *, fresh: bool, progress: Progress, stop: Stop)
             return await carry_out(services, analyze_shard)
 
     with watching(Watch(progress, stop, _stop_on_signals)):
-        return asyncio.run(job())
+        return _run(job())
 
 
 def run_prefect(config: RunConfig, *, fresh: bool, progress: Progress, stop: Stop) -> Summary:
@@ -43,9 +44,16 @@ def run_prefect(config: RunConfig, *, fresh: bool, progress: Progress, stop: Sto
 
     try:
         with watching(Watch(progress, stop, _stop_on_signals)):
-            return asyncio.run(job())
+            return _run(job())
     except TerminationSignal:  # before the run was open, or after
         raise StoppedError("stopped; the same command goes on from here") from None
+
+
+def _run(job: Coroutine[Any, Any, Summary]) -> Summary:
+    try:
+        return asyncio.run(job)
+    except asyncio.CancelledError:  # a second signal cut off what the first one let finish
+        raise StoppedError("cut off; the same command goes on from here") from None
 
 
 @contextlib.contextmanager

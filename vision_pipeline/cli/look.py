@@ -73,7 +73,7 @@ async def _estimate(config: RunConfig, display: Any) -> Estimate:  # noqa: ANN40
     from vision_pipeline.wiring.services import Watch, open_services, watching
 
     with watching(Watch(display.progress, display.stop)):
-        async with open_services(config) as services:
+        async with open_services(config, asks=False) as services:
             return await estimate(services)
 
 
@@ -94,9 +94,12 @@ def _print_plan(config: RunConfig, found: Estimate) -> None:
         (found.to_ask, "calls"),
         (found.image_tokens, "image tokens, exact"),
         (found.text_tokens, "text tokens, estimated"),
+        (found.input_usd, "USD for these input tokens at list price; answers cost extra"),
         (found.sent_bytes, "bytes of images to send"),
     ):
-        table.add_row(f"{number:,}", what)
+        if number is not None:
+            shown = f"{number:,.4f}" if isinstance(number, float) else f"{number:,}"
+            table.add_row(shown, what)
     console = Console()
     console.print(f"[bold]{config.name}[/bold]: {config.model.name}, prompt {config.prompt}")
     console.print(table)
@@ -139,8 +142,9 @@ def _status(
         highlight=False,
     )
     table = Table(box=None, pad_edge=False)
-    for head in ("run", "prompt", "model", "rows", "ok", "errors", "USD", "state"):
-        table.add_column(head)
+    table.add_column("run", no_wrap=True, min_width=21)  # an id is there to be copied
+    for head in ("prompt", "model", "items", "rows", "ok", "errors", "USD", "state"):
+        table.add_column(head, overflow="fold")
     for run in status.runs:
         table.add_row(*run.cells())
     console.print(table)

@@ -14,7 +14,7 @@ from vision_pipeline.cli.arguments import (
     load_config,
     print_json,
 )
-from vision_pipeline.core.errors import OutputError
+from vision_pipeline.core.errors import ConfigError, OutputError
 
 INIT_EPILOG = """
 Example:
@@ -35,7 +35,7 @@ Example:
 """
 
 STARTER = """\
-# A recipe for vision-pipeline. Every key: README, "The config". Try it:
+# A recipe for vision-pipeline. Every key: README, "The recipe". Try it:
 #   vision-pipeline plan {file}
 #   vision-pipeline run {file} --limit 10
 name: images
@@ -46,7 +46,7 @@ source:
   # manifest: items.csv       # instead of path: CSV, JSON Lines or Parquet
   # image_column: image       # its column with paths, https URLs or data: URLs
 
-prompt: describe              # `vision-pipeline prompts` lists them; or the path of your own .md
+prompt: my_describe           # configs/prompts/my_describe.md; `vision-pipeline prompts` lists more
 
 model:
   provider: mistral           # the key comes from MISTRAL_API_KEY
@@ -115,7 +115,12 @@ def _prompts(
     if name is not None:
         print(Path(load_template(name).file).read_text("utf-8"), end="")
         return
-    templates = [load_template(known) for known in prompt_files()]
+    templates, broken = [], []
+    for known in prompt_files():
+        try:
+            templates.append(load_template(known))
+        except ConfigError as error:  # one bad file must not hide the others
+            broken.append(str(error))
     if as_json:
         print_json(
             {t.name: {"version": t.version, "description": t.description} for t in templates}
@@ -130,6 +135,8 @@ def _prompts(
     for template in templates:
         table.add_row(template.name, template.version, template.description)
     Console().print(table)
+    for message in broken:
+        print(f"not usable: {message}")
 
 
 def _doctor(config: ConfigArgument, settings: SetOption = None) -> None:

@@ -26,6 +26,8 @@ class ErrorCode(StrEnum):
     UNREADABLE_IMAGE = "unreadable_image"
     UNSUPPORTED_FORMAT = "unsupported_format"
     IMAGE_TOO_LARGE = "image_too_large"
+    IMAGE_COUNT = "image_count"
+    UNRENDERED_PROMPT = "unrendered_prompt"
     BLOCKED_URL = "blocked_url"
     REFUSED_REQUEST = "refused_request"
     CONTENT_FILTERED = "content_filtered"
@@ -60,6 +62,8 @@ _MEANINGS = {
     ErrorCode.UNREADABLE_IMAGE: "the bytes are damaged or no image; replace the file",
     ErrorCode.UNSUPPORTED_FORMAT: "an image format that is not decoded here; convert the file",
     ErrorCode.IMAGE_TOO_LARGE: "over a limit of size or pixels; shrink it or raise the limit",
+    ErrorCode.IMAGE_COUNT: "more or fewer images than the prompt or the model takes at once",
+    ErrorCode.UNRENDERED_PROMPT: "the prompt's text fails on this item's columns",
     ErrorCode.BLOCKED_URL: "the address may not be reached from here",
     ErrorCode.REFUSED_REQUEST: "the provider refused the request; see error_detail",
     ErrorCode.CONTENT_FILTERED: "the provider's content filter stopped the request or the answer",

@@ -146,7 +146,7 @@ def _decoder(source: bytes) -> tuple[str, _Decoder]:
         raise ItemError(ErrorCode.UNREADABLE_IMAGE, detail)
     decoder = _DECODERS.get(name) or _plugin(name)
     if decoder is None:
-        hint = "; the extra [formats] decodes it" if name == "HEIF" else ""
+        hint = "; the extra [formats] decodes it" if name in PLUGIN_FORMATS else ""
         detail = f"{name} is not decoded here: convert it to JPEG, PNG or WebP{hint}"
         raise ItemError(ErrorCode.UNSUPPORTED_FORMAT, detail)
     return name, decoder

@@ -84,10 +84,10 @@ class PromptTemplate:
             return _compiled(self.text).render(columns).strip()
         except (TemplateError, TypeError, ValueError) as error:
             detail = f"{self.file}: the text cannot be rendered: {error}"
-            raise ItemError(ErrorCode.REFUSED_REQUEST, detail) from error
+            raise ItemError(ErrorCode.UNRENDERED_PROMPT, detail) from error
         except (ArithmeticError, LookupError, AttributeError) as error:
             detail = f"{self.file}: the text cannot be rendered: {type(error).__name__}: {error}"
-            raise ItemError(ErrorCode.REFUSED_REQUEST, detail) from error
+            raise ItemError(ErrorCode.UNRENDERED_PROMPT, detail) from error
 
 
 def parse_template(source: str, *, file: str) -> PromptTemplate:
@@ -171,4 +171,8 @@ def _compiled(text: str) -> Template:
 
 
 def _environment() -> ImmutableSandboxedEnvironment:
-    return ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
+    return ImmutableSandboxedEnvironment(
+        undefined=StrictUndefined,
+        autoescape=False,
+        finalize=lambda value: "" if value is None else value,  # an empty cell is no word "None"
+    )

@@ -44,7 +44,8 @@ class Budget:
             if not self._reserved_usd:
                 raise BudgetError(
                     f"the budget of {self.limit_usd:g} USD is used up: {self.spent_usd:.6f} spent, "
-                    f"and the next request may cost {worst:.6f}; raise budget.usd or --max-cost "
+                    f"and the next request may cost {worst:.6f} if its answer is as long as "
+                    "model.max_tokens allows; lower that, or raise budget.usd or --max-cost, "
                     "and run the same command to go on"
                 )
             self._freed.clear()

@@ -27,6 +27,7 @@ class Estimate:
         duplicates: Items that ask the same as another one of this plan.
         image_tokens: Exact, of the images that would be sent.
         text_tokens: Estimated, of prompt and system text.
+        input_usd: List price of those input tokens, or None for a model without one.
         sent_bytes: Size of the images that would be sent, before base64.
         errors: Items that would become error rows without a call, by code.
     """
@@ -41,6 +42,7 @@ class Estimate:
     text_tokens: int = 0
     source_bytes: int = 0
     sent_bytes: int = 0
+    input_usd: float | None = None
     errors: Counter[str] = field(default_factory=Counter)
     skipped: dict[str, int] = field(default_factory=dict)
 
@@ -82,6 +84,11 @@ async def estimate(services: Services) -> Estimate:
     )
     found.items += found.already_answered + found.already_failed
     found.skipped = pending.skipped()
+    if services.price is not None:
+        tokens = found.image_tokens + found.text_tokens
+        found.input_usd = services.price.cost_usd(
+            prompt_tokens=tokens, completion_tokens=0, cached_tokens=0
+        )
     return found
 
 

@@ -75,7 +75,7 @@ async def pose(services: Services, item: Item, images: list[VisionImage]) -> Vis
             f"{len(item.images)} images in one request; the prompt {template.name} with this "
             f"model takes {template.min_images} to {most}"
         )
-        raise ItemError(ErrorCode.REFUSED_REQUEST, detail)
+        raise ItemError(ErrorCode.IMAGE_COUNT, detail)
     text = template.render(item.columns)
     for ref in item.images:
         images.append(await _image(services, ref))

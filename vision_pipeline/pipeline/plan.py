@@ -72,7 +72,7 @@ def plan_run(services: Services, *, now: datetime, token: str) -> Run:
                 schema=first.schema,
                 shard_size=services.config.output.shard_size,
             )
-            results.write_run(run_id, _begun(services, run_id, identity, now))
+            results.write_run(run_id, _begun(services, run_id, identity, now) | {"items": items})
         services.progress.skipped = pending.skipped()
     services.progress.total = items
     if not items:
@@ -105,7 +105,7 @@ class Pending:
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Record batches with fingerprints; iterating counts what is left alone."""
         services, progress = self._services, self._services.progress
-        settled = None if services.fresh else services.results.settled(services.question.sha256)
+        settled = None if services.fresh else _settled(services)
         answered_prints, failed_prints = _settled_prints(settled)
         for batch in self._limited():
             prints = pa.array(_fingerprints(batch), pa.string())
@@ -133,6 +133,10 @@ class Pending:
             left -= batch.num_rows
             if left <= 0:
                 return
+
+
+def _settled(services: Services) -> pa.Table:
+    return services.results.settled(services.question.sha256, abilities=services.abilities)
 
 
 def _check_columns(template: PromptTemplate, names: list[str]) -> None:
@@ -206,4 +210,5 @@ def _begun(services: Services, run_id: str, identity: str, now: datetime) -> dic
             "sha256": question.template.sha256,
         },
         "question_sha256": question.sha256,
+        "abilities": services.abilities,
     }

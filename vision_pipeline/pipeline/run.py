@@ -40,6 +40,8 @@ class Summary:
         calls: Requests of this process that brought a reply.
         seconds: Wall time of this process's part.
         results: Where the table is.
+        models: Rows by the model that answered.
+        examples: For each error code, the first item that has it, and its detail.
     """
 
     run_id: str | None
@@ -59,6 +61,7 @@ class Summary:
     seconds: float
     results: str
     models: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, str] = field(default_factory=dict)
 
     @property
     def failed(self) -> int:
@@ -152,6 +155,8 @@ async def _left(services: Services, run: Run) -> int:
 
 
 _TALLIED = [
+    "item_id",
+    "error_detail",
     "status",
     "error_code",
     "repaired",
@@ -187,6 +192,7 @@ def sum_up(services: Services, run: Run, *, now: datetime, seconds: float) -> Su
         seconds=round(seconds, 3),
         results=services.results.results_path(),
         models=dict(tally.models),
+        examples=tally.examples,
     )
     if run.items:
         document = services.results.read_run(run.run_id)
@@ -206,6 +212,7 @@ class _Tally:
     cost_usd: float = 0.0
     errors: Counter[str] = field(default_factory=Counter)
     models: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
 
     def add(self, table: pa.Table) -> None:
         paid = table.filter(pc.invert(table["from_ledger"]))
@@ -216,7 +223,10 @@ class _Tally:
         self.prompt_tokens += _total(paid["prompt_tokens"])
         self.completion_tokens += _total(paid["completion_tokens"])
         self.cost_usd += pc.sum(paid["cost_usd"]).as_py() or 0.0
-        self.errors.update(code for code in table["error_code"].to_pylist() if code)
+        failed = table.filter(pc.is_valid(table["error_code"]))
+        for row in failed.select(["item_id", "error_code", "error_detail"]).to_pylist():
+            self.errors[row["error_code"]] += 1
+            self.examples.setdefault(row["error_code"], f"{row['item_id']}: {row['error_detail']}")
         self.models.update(table["model"].to_pylist())
 
 

@@ -112,7 +112,7 @@ class Results(Protocol):
     def read_shard(self, run_id: str, shard: int, columns: Sequence[str]) -> pa.Table:
         """Some columns of one finished shard."""
 
-    def settled(self, question_sha256: str) -> pa.Table:
+    def settled(self, question_sha256: str, *, abilities: str) -> pa.Table:
         """`_fingerprint` and `is_answer` of items that need no work for this question."""
 
 
@@ -128,6 +128,8 @@ class Services:
         slots: How many items are worked on at once, shards together; bounds memory.
         stop: Asks everything to end.
         max_images: The most images that the model takes in one request.
+        abilities: What decides whether an item fails before any call: decoders and limits. A
+            permanent failure under others is tried again.
         fresh: Ask everything again: neither rows nor stored replies are reused.
         grace_s: How long requests on the wire may take to finish once the run stops.
     """
@@ -146,5 +148,6 @@ class Services:
     slots: asyncio.Semaphore
     stop: Stop
     max_images: int = 8
+    abilities: str = ""
     fresh: bool = False
     grace_s: float = 20.0

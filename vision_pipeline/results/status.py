@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vision_pipeline.core.errors import OutputError
-from vision_pipeline.results.table import Folder, latest, open_folder, read_rows
+from vision_pipeline.results.table import Folder, has_rows, latest, open_folder, read_rows
 
 _COLUMNS = [
     "item_id",
@@ -25,13 +25,28 @@ _COLUMNS = [
 ]
 
 
+_NO_ROWS = pa.schema(
+    [
+        *((name, pa.string()) for name in ("item_id", "status", "error_code", "run_id")),
+        *((name, pa.int64()) for name in ("prompt_tokens", "completion_tokens")),
+        ("cost_usd", pa.float64()),
+        ("from_ledger", pa.bool_()),
+    ]
+).empty_table()
+
+
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """One run, as its run file and its rows tell."""
+    """One run, as its run file and its rows tell.
+
+    Attributes:
+        items: Items in its manifest; those without a row are still to be worked on.
+    """
 
     run_id: str
     prompt: str
     model: str
+    items: int | None
     rows: int
     ok: int
     errors: int
@@ -42,7 +57,8 @@ class RunStatus:
         """For a table: a text per column."""
         cost = "" if self.cost_usd is None else f"{self.cost_usd:.4f}"
         state = "finished" if self.finished else "cut off"
-        numbers = (str(self.rows), str(self.ok), str(self.errors))
+        items = "" if self.items is None else str(self.items)
+        numbers = (items, str(self.rows), str(self.ok), str(self.errors))
         return (self.run_id, self.prompt, self.model, *numbers, cost, state)
 
 
@@ -82,7 +98,7 @@ def read_status(output: str) -> Status:
         OutputError: It is no output folder, or cannot be read.
     """
     folder = open_folder(output)
-    rows = read_rows(folder, columns=_COLUMNS)
+    rows = read_rows(folder, columns=_COLUMNS) if has_rows(folder) else _NO_ROWS
     newest = latest(rows)
     paid = rows.filter(pc.invert(rows["from_ledger"]))
     cost = pc.sum(paid["cost_usd"]).as_py()
@@ -113,6 +129,7 @@ def _run(folder: Folder, rows: pa.Table, name: str) -> RunStatus:
         run_id=run_id,
         prompt=prompt,
         model=model,
+        items=document.get("items"),
         rows=mine.num_rows,
         ok=ok,
         errors=mine.num_rows - ok,

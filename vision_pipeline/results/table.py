@@ -37,7 +37,7 @@ class Folder:
         try:
             self.filesystem.invalidate_cache()
             found = self.filesystem.ls(self.path(folder), detail=False)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
         names = (posixpath.basename(str(path).rstrip("/")) for path in found)
         return sorted(name for name in names if not name.endswith(DRAFT_SUFFIX))
@@ -58,7 +58,7 @@ def open_folder(output: str) -> Folder:
     except (ValueError, ImportError) as error:
         raise OutputError(f"{output}: {error}") from error
     folder = Folder(filesystem, str(path).rstrip("/"))
-    if not folder.names("results"):
+    if not (folder.names("results") or folder.names("runs")):
         raise OutputError(f"{output}: no results here; is it the output.path of a run?")
     return folder
 
@@ -75,13 +75,46 @@ def read_rows(
         OutputError: No such run or column, no finished shard yet, a damaged file, or runs whose
             types do not fit together.
     """
-    runs = [name for name in folder.names("results") if name.startswith("run_id=")]
+    runs = _run_folders(folder)
     if run_id is not None and f"run_id={run_id}" not in runs:
         known = ", ".join(name.removeprefix("run_id=") for name in runs)
         raise OutputError(f"{folder.root}: no run {run_id!r} here; there are: {known}")
     wanted = [name for name in runs if run_id in (None, name.removeprefix("run_id="))]
     # A run that was cut off in its first shard has a folder and no file yet.
     parts = [_read_run(folder, name, columns) for name in wanted if folder.names(f"results/{name}")]
+    return _joined(folder, parts, columns)
+
+
+def has_rows(folder: Folder) -> bool:
+    """Whether any shard is finished."""
+    return any(folder.names(f"results/{name}") for name in _run_folders(folder))
+
+
+def read_latest(folder: Folder, *, columns: Sequence[str] | None = None) -> pa.Table:
+    """The newest row of each item, by run.
+
+    Only runs that hold a newest row are looked at for columns, so that a column that has changed
+    its type since does not matter once every item was asked anew.
+
+    Raises:
+        OutputError: As for `read_rows`.
+    """
+    newest = latest(read_rows(folder, columns=["item_id", "run_id"]))
+    parts = []
+    for name in _run_folders(folder):
+        run_id = name.removeprefix("run_id=")
+        mine = newest.filter(pc.equal(newest["run_id"], run_id))["item_id"]
+        if len(mine):
+            rows = _read_run(folder, name, columns)
+            parts.append(rows.filter(pc.is_in(rows["item_id"], mine.combine_chunks())))
+    return _joined(folder, parts, columns)
+
+
+def _run_folders(folder: Folder) -> list[str]:
+    return [name for name in folder.names("results") if name.startswith("run_id=")]
+
+
+def _joined(folder: Folder, parts: Sequence[pa.Table], columns: Sequence[str] | None) -> pa.Table:
     if not parts:
         raise OutputError(f"{folder.root}: no finished shard yet; run it again to go on")
     read = {name for part in parts for name in part.column_names}
@@ -139,9 +172,9 @@ def load(
     """
     folder = open_folder(output)
     wanted = None if columns is None else list(dict.fromkeys(["item_id", *columns]))
-    one = None if runs in {"latest", "all"} else runs
-    table = read_rows(folder, columns=wanted, run_id=one)
     if runs == "latest":
-        table = latest(table)
+        table = read_latest(folder, columns=wanted)
+    else:
+        table = read_rows(folder, columns=wanted, run_id=None if runs == "all" else runs)
     frame: pd.DataFrame = table.to_pandas(types_mapper=pd.ArrowDtype)
     return frame

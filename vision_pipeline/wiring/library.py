@@ -96,7 +96,8 @@ def find_key(config: ModelConfig, environment: Mapping[str, str]) -> str | None:
     key = environment.get(variable, "").strip() if variable else ""
     if not key and (config.provider == "mistral" or config.api_key_env):
         raise ConfigError(
-            f"{variable} is not set; it holds the API key. Set it, or try the demo, which needs "
-            "none: vision-pipeline run configs/demo.yaml"
+            f"{variable} is not set; it holds the API key. Without a key: "
+            "--set model.provider=emulator, which reads text or, with model.engine=synthetic, "
+            "makes answers up"
         )
     return key or ("emulator" if config.provider == "emulator" else None)

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from PIL import Image
+
 from vision_pipeline.adapters.emulator_process import start_emulator
 from vision_pipeline.adapters.fetch import FetchSettings, UrlFetcher
 from vision_pipeline.adapters.images import ImageReader
@@ -31,6 +33,7 @@ from vision_pipeline.adapters.vision_api.client import Endpoint, VisionApi
 from vision_pipeline.adapters.vision_api.probe import ModelListing, list_models
 from vision_pipeline.core.config import ModelConfig, RunConfig
 from vision_pipeline.core.errors import ConfigError
+from vision_pipeline.core.image_formats import PLUGIN_FORMATS
 from vision_pipeline.core.imaging import ImageSettings, prepare
 from vision_pipeline.core.models import ModelSpec
 from vision_pipeline.core.prompts import PromptTemplate
@@ -56,6 +59,7 @@ MISTRAL_HOSTS = (
     "https://api.us.mistral.ai/",
 )
 DEFAULT_MAX_IMAGES = 8
+DECODING_VERSION = 1  # raise it when more files can be decoded: those that failed are tried again
 AHEAD_PER_CORE = 2  # images prepared while requests are in flight
 
 
@@ -121,7 +125,7 @@ def _endpoint_name(model: ModelConfig) -> str:
 
 @asynccontextmanager
 async def open_services(
-    config: RunConfig, *, api_key: str | None = None, fresh: bool = False
+    config: RunConfig, *, api_key: str | None = None, fresh: bool = False, asks: bool = True
 ) -> AsyncIterator[Services]:
     """Open everything that a run needs, and close it afterwards.
 
@@ -129,6 +133,7 @@ async def open_services(
         config: The run.
         api_key: The key where it comes from a secret store; else the environment's.
         fresh: Ask everything again.
+        asks: Whether the model will be asked; without that no key is needed.
 
     Raises:
         RunError: Something that the user can mend; nothing was sent.
@@ -136,7 +141,7 @@ async def open_services(
     template = load_template(config.prompt)
     catalogue = load_catalogue()
     spec = find_model(config.model, catalogue, today=datetime.now(UTC))
-    key = api_key or find_key(config.model, os.environ)
+    key = api_key or (find_key(config.model, os.environ) if asks else None)
     question = build_question(config, template, spec)
     watch = _watched.get() or Watch(Progress(), Stop())
     _register_decoders()
@@ -168,7 +173,11 @@ async def open_services(
             price=spec.price if spec else None,
             prepare=_preparer(_image_settings(config, question), decoders),
             source=source,
-            images=ImageReader(fetcher.fetch, max_bytes=config.image.max_source_bytes),
+            images=ImageReader(
+                fetcher.fetch,
+                max_bytes=config.image.max_source_bytes,
+                allow_private=config.source.allow_private_urls,
+            ),
             model=model,
             ledger=ledger,
             results=ResultStore(folder),
@@ -176,6 +185,7 @@ async def open_services(
             slots=asyncio.Semaphore(config.limits.max_in_flight + AHEAD_PER_CORE * cores),
             stop=watch.stop,
             max_images=spec.max_images if spec else DEFAULT_MAX_IMAGES,
+            abilities=_abilities(config),
             fresh=fresh,
         )
 
@@ -231,6 +241,12 @@ def probe_model(model: ModelConfig, environment: Mapping[str, str]) -> ModelList
     use_proxy = model.provider != "emulator"
     endpoint = Endpoint(base_url=model.base_url or MISTRAL_URL, api_key=key, use_proxy=use_proxy)
     return list_models(endpoint, model.name)
+
+
+def _abilities(config: RunConfig) -> str:
+    plugins = sorted(PLUGIN_FORMATS & Image.OPEN.keys())
+    limits = (config.image.max_source_bytes, config.image.max_source_pixels)
+    return f"{DECODING_VERSION}:{limits}:{config.source.allow_private_urls}:{plugins}"
 
 
 def _fetch_settings(config: RunConfig) -> FetchSettings:

@@ -138,8 +138,12 @@ class ResultStore:
         with self._parquet(_shard_name(run_id, shard)) as rows:
             return rows.read(columns=list(columns))
 
-    def settled(self, question_sha256: str) -> pa.Table:
+    def settled(self, question_sha256: str, *, abilities: str = "") -> pa.Table:
         """Items that need no work for this question unless they change.
+
+        Args:
+            question_sha256: The question.
+            abilities: The decoders and limits of now; failures under others are tried again.
 
         Returns:
             A table of `_fingerprint` (string) and `is_answer` (bool): items whose latest row
@@ -151,10 +155,13 @@ class ResultStore:
                 {"_fingerprint": pa.array([], pa.string()), "is_answer": pa.array([], pa.bool_())}
             )
         latest = pa.concat_tables(parts).group_by("item_id", use_threads=False)
-        names = ("_fingerprint", "question_sha256", "status", "error_code")
+        names = ("_fingerprint", "question_sha256", "status", "error_code", "_abilities")
         table = latest.aggregate([(name, "last") for name in names])
         is_answer = pc.equal(table["status_last"], "ok")
-        is_final = pc.is_in(table["error_code_last"], pa.array(_PERMANENT))
+        is_final = pc.and_(
+            pc.is_in(table["error_code_last"], pa.array(_PERMANENT)),
+            pc.equal(table["_abilities_last"], abilities),
+        )
         same = pc.equal(table["question_sha256_last"], question_sha256)
         keep = pc.and_(same, pc.or_(is_answer, is_final))
         found = pa.table({"_fingerprint": table["_fingerprint_last"], "is_answer": is_answer})
@@ -165,12 +172,14 @@ class ResultStore:
         if not finished or not self.has_manifest(run_id):
             return
         names = ["item_id", "question_sha256", "status", "error_code"]
+        abilities = str(self.read_run(run_id).get("abilities") or "")
         with self._manifest(run_id) as manifest:
             for shard in sorted(finished):
                 rows = self.read_shard(run_id, shard, names)
                 prints = _read_shard(manifest, shard, columns=["_fingerprint"])
                 plain = [pc.cast(rows[name], pa.string()) for name in names]
-                yield pa.table([*plain, prints["_fingerprint"]], names=[*names, "_fingerprint"])
+                table = pa.table([*plain, prints["_fingerprint"]], names=[*names, "_fingerprint"])
+                yield table.append_column("_abilities", pa.repeat(abilities, table.num_rows))
 
     def _manifest(self, run_id: str) -> AbstractContextManager[pq.ParquetFile]:
         return self._parquet(_manifest_name(run_id))

@@ -143,7 +143,9 @@ def _csv(file: IO[bytes], types: Mapping[str, pa.DataType], *, delimiter: str = 
         # One thread: errors then name the row, and no blocks are read ahead.
         read_options=pa_csv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False),
         parse_options=pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-        convert_options=pa_csv.ConvertOptions(column_types=types),
+        convert_options=pa_csv.ConvertOptions(
+            column_types=types, strings_can_be_null=True, quoted_strings_can_be_null=False
+        ),
     )
     return reader.schema, reader
 
@@ -153,12 +155,24 @@ def _tsv(file: IO[bytes], types: Mapping[str, pa.DataType]) -> _Opened:
 
 
 def _json_lines(file: IO[bytes], types: Mapping[str, pa.DataType]) -> _Opened:
-    reader = pa_json.open_json(
+    # Arrow reads a text like 2026-01-01 as a time of day zero; in JSON it is a text, and stays one.
+    guessed = _json_reader(file, types).schema
+    texts = {
+        name: pa.string()
+        for name, kind in zip(guessed.names, guessed.types, strict=True)
+        if pa.types.is_timestamp(kind) and name not in types
+    }
+    file.seek(0)
+    reader = _json_reader(file, {**texts, **types})
+    return reader.schema, reader
+
+
+def _json_reader(file: IO[bytes], types: Mapping[str, pa.DataType]) -> pa.RecordBatchReader:
+    return pa_json.open_json(
         file,
         read_options=pa_json.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False),
         parse_options=pa_json.ParseOptions(explicit_schema=pa.schema(list(types.items()))),
     )
-    return reader.schema, reader
 
 
 def _parquet(file: IO[bytes], types: Mapping[str, pa.DataType]) -> _Opened:
