@@ -103,16 +103,16 @@ class ScriptedModel:
 
 
 class MemoryLedger:
-    """Replies in a dict; the first one of a key stays."""
+    """Replies in a list; the newest one of a key counts, and all were paid for."""
 
     def __init__(self) -> None:
-        self.replies: dict[str, tuple[str, StoredReply]] = {}
+        self.replies: list[tuple[str, str, StoredReply]] = []
 
     async def recall(self, key: str) -> StoredReply | None:
-        return self.replies[key][1] if key in self.replies else None
+        return next((reply for k, _, reply in reversed(self.replies) if k == key), None)
 
     async def remember(self, key: str, reply: StoredReply, *, run_id: str) -> None:
-        self.replies.setdefault(key, (run_id, reply))
+        self.replies.append((key, run_id, reply))
 
     async def spent_usd(self, run_id: str) -> float:
-        return sum(r.cost_usd or 0.0 for run, r in self.replies.values() if run == run_id)
+        return sum(reply.cost_usd or 0.0 for _, run, reply in self.replies if run == run_id)

@@ -102,3 +102,13 @@ def test_the_working_directory_adds_models_to_the_catalogue(tmp_path, monkeypatc
     catalogue = load_catalogue()
     assert catalogue.find("our-own").price.output == 2
     assert catalogue.find("mistral-small-2603") is not None
+
+
+async def test_a_budget_for_a_model_without_a_price_is_refused(recipe):
+    changes = {
+        "model": recipe.model.model_copy(update={"name": "our-own-model"}),
+        "budget": recipe.budget.model_copy(update={"usd": 1.0}),
+    }
+    with pytest.raises(ConfigError, match=r"budget\.usd.*our-own-model"):
+        async with open_services(recipe.model_copy(update=changes)):
+            pass

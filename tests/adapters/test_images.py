@@ -141,3 +141,7 @@ async def test_data_urls_are_decoded(url, wanted):
 @pytest.mark.parametrize("url", ["data:image/png;base64", "data:;base64,A", "data:;base64,A*EC"])
 async def test_bad_data_urls_are_unreadable(url):
     assert await code_of(url) == ErrorCode.UNREADABLE_IMAGE
+
+
+async def test_a_chain_that_ends_at_an_address_is_blocked():
+    assert await code_of("memory://a.png::http://127.0.0.1/x") == ErrorCode.BLOCKED_URL

@@ -100,11 +100,11 @@ async def test_replies_are_there_when_the_file_is_opened_again(path):
         assert await ledger.recall(key()) == reply()
 
 
-async def test_the_first_reply_of_a_key_stays(ledger):
+async def test_the_newest_reply_of_a_key_counts_and_all_were_paid_for(ledger):
     await ledger.remember(key(), reply(b"first"), run_id="run-1")
     await ledger.remember(key(), reply(b"second"), run_id="run-2")
-    assert (await ledger.recall(key())).received.body == b"first"
-    assert await ledger.spent_usd("run-2") == 0
+    assert (await ledger.recall(key())).received.body == b"second"
+    assert await ledger.spent_usd("run-1") == await ledger.spent_usd("run-2") > 0
 
 
 async def test_an_unknown_key_has_no_reply(ledger):

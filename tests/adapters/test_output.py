@@ -129,7 +129,7 @@ def test_a_disk_that_fails_in_mid_run_is_a_storage_error(tmp_path):
 
 def test_a_full_disk_is_a_storage_error(tmp_path):
     folder = OutputFolder(str(tmp_path))
-    (tmp_path / f"a.bin{DRAFT_SUFFIX}").symlink_to("/dev/full")
+    (tmp_path / f".a.bin{DRAFT_SUFFIX}").symlink_to("/dev/full")
     with pytest.raises(StorageError, match="No space left on device"):
         write(folder, "a.bin")
     assert not folder.exists("a.bin")

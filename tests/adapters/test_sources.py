@@ -350,10 +350,32 @@ def test_an_empty_value_is_an_item_without_an_address(tmp_path):
     assert len(set(ids_of(manifest(path)))) == 3
 
 
-def test_ids_may_come_from_a_column(tmp_path):
-    path = written(tmp_path / "m.csv", [{"image": "a", "sku": 7}, {"image": "a", "sku": 8}])
+def test_ids_may_come_from_a_column_and_keep_their_zeros(tmp_path):
+    path = tmp_path / "m.csv"
+    path.write_text("image,sku\na,0071\na,71\n")
     rows = rows_of(manifest(path, id_column="sku"))
-    assert [(row["item_id"], row["sku"]) for row in rows] == [("7", 7), ("8", 8)]
+    assert [(row["item_id"], row["sku"]) for row in rows] == [("0071", "0071"), ("71", "71")]
+
+
+def test_groups_that_differ_in_zeros_and_images_named_like_a_group_stay_apart(tmp_path):
+    path = tmp_path / "m.csv"
+    path.write_text("image,grp\na,01\nb,1\n01,\nc,\n")
+    found = rows_of(manifest(path, group_by="grp"))
+    assert [row["item_id"] for row in found] == ["01", "1", "01 (2)", "c"]
+    assert [len(row["images"]) for row in found] == [1, 1, 1, 1]
+
+
+def test_a_text_of_json_that_looks_like_a_date_stays_a_text(tmp_path):
+    path = tmp_path / "m.jsonl"
+    path.write_text('{"image": "a", "day": "2026-01-01"}\n')
+    assert rows_of(manifest(path))[0]["day"] == "2026-01-01"
+
+
+def test_text_that_is_not_utf_8_is_refused_with_its_column(tmp_path):
+    path = tmp_path / "m.csv"
+    path.write_bytes("image,shop\na,Café\n".encode("latin-1"))
+    with pytest.raises(SourceError, match="'shop' is not UTF-8"):
+        rows_of(manifest(path))
 
 
 def test_an_id_column_may_have_the_name_of_the_items_own(tmp_path):
@@ -510,7 +532,7 @@ def test_rows_of_one_group_make_one_item(tmp_path, name):
     found = rows_of(manifest(written(tmp_path / name, rows), group_by="pair"))
     assert [row["item_id"] for row in found] == ["2", "1"]
     assert [[each["uri"][-2:] for each in row["images"]] for row in found] == [["a1", "a2"], ["b1"]]
-    assert [(row["pair"], row["note"]) for row in found] == [(2, "first"), (1, "second")]
+    assert [(str(row["pair"]), row["note"]) for row in found] == [("2", "first"), ("1", "second")]
 
 
 def test_rows_without_a_group_are_items_of_their_own(tmp_path):

@@ -779,3 +779,11 @@ def test_a_list_that_cannot_be_had_names_the_address(address):
     with pytest.raises(EndpointError, match="models: ") as caught:
         list_models(Endpoint(address, KEY, use_proxy=False), "m")
     assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "written", [b"k+e/y", b"k%2Be%2Fy", b"k+e\\/y", b"k\\u002be\\u002fy"], ids=range(4)
+)
+def test_a_key_that_a_server_repeats_is_masked_however_it_is_written(written):
+    endpoint = Endpoint(base_url="http://127.0.0.1/v1", api_key="k+e/y")
+    assert endpoint.without_key(b"refused: " + written + b"!") == b"refused: [key]!"

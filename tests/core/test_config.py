@@ -168,3 +168,29 @@ def test_values_that_would_pass_and_mean_something_else_are_refused(change, told
     }
     with pytest.raises(ValidationError, match=told):
         RunConfig.model_validate(document | change)
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        ({"base_url": "http://user:secret@host/v1"}, "no user or password"),
+        ({"base_url": "http://"}, "no address"),
+        ({"base_url": "http://host:99999/v1"}, "no address"),
+        ({"base_url": "http://a b c/v1"}, "no address"),
+        ({"extra_body": {"max_tokens": 200}}, "extra_body.max_tokens"),
+        ({"extra_body": {"deep": [{"x": 2**70}]}}, "64 bits"),
+        (
+            {"extra_body": {"fine": [True, 1.5, "x", None, 3]}, "api_key_env": "sk-key"},
+            "a variable",
+        ),
+        ({"max_tokens": 10**30}, "10000000"),
+    ],
+)
+def test_a_model_that_cannot_be_asked_is_refused(model, told):
+    with pytest.raises(ValidationError, match=told):
+        ModelConfig.model_validate(model)
+
+
+def test_extra_fields_may_be_any_json():
+    extra = {"fine": [True, 1.5, "x", None, 3], "nested": {"a": -1}}
+    assert ModelConfig.model_validate({"extra_body": extra}).extra_body == extra

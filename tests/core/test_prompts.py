@@ -199,7 +199,6 @@ def test_a_template_renders_again_and_again():
         "{{ '%d' % 'x' }}",
         "{{ [] | first }}",
         "{{ range(10 ** 9) }}",
-        "{% include 'other.md' %}",
         "{{ ''.__class__ }}",
         "{{ ''.__class__.__mro__[1].__subclasses__() }}",
         "{{ a.__init__.__globals__ }}",
@@ -237,3 +236,21 @@ def test_what_is_ours_alone_does_not_change_the_digest():
 
 def test_half_a_surrogate_has_a_digest():
     assert len(parse(head=HEAD + 'system: "\\ud800"\n').sha256) == 64
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{% include 'other.md' %}",
+        "{% import 'other.md' as other %}",
+        "{% extends 'other.md' %}",
+        "(" * 3000 + "{{ " + "(" * 3000 + "1" + ")" * 3000 + " }}",
+        "{% for i in [1] %}" * 30 + "x" + "{% endfor %}" * 30,
+    ],
+)
+def test_a_template_that_can_never_be_rendered_is_refused_before_the_first_call(text):
+    with pytest.raises(ConfigError, match=r"receipt\.md"):
+        parse_template(SOURCE.format(text=text), file="receipt.md")
+
+
+SOURCE = "---\nversion: 1\ndescription: d\nschema: null\n---\n{text}"

@@ -138,8 +138,8 @@ def test_any_address_goes_out(url):
             {"temperature": 0.0, "max_tokens": 1000, "seed": 7},
         ),
         (
-            ModelConfig(extra_body={"max_tokens": 9, "reasoning_effort": "high"}),
-            {"temperature": 0.0, "max_tokens": 9, "reasoning_effort": "high"},
+            ModelConfig(extra_body={"min_tokens": 9, "reasoning_effort": "high"}),
+            {"temperature": 0.0, "max_tokens": 1000, "min_tokens": 9, "reasoning_effort": "high"},
         ),
     ],
 )

@@ -498,3 +498,24 @@ def test_a_strict_schema_is_strict_already(root):
 @given(st.text() | st.text('a"\ud800\udfff'))
 def test_no_text_is_worse_than_unusable(text):
     assert unusable(TOTAL, text)
+
+
+def test_a_schema_that_doubles_with_every_reference_is_refused_at_once():
+    nodes = {
+        f"n{n}": {
+            "type": "object",
+            "properties": {"a": {"$ref": f"#/$defs/n{n + 1}"}, "b": {"$ref": f"#/$defs/n{n + 1}"}},
+        }
+        for n in range(24)
+    } | {"n24": {"type": "string"}}
+    root = {"type": "object", "properties": {"a": {"$ref": "#/$defs/n0"}}, "$defs": nodes}
+    with pytest.raises(ConfigError, match="too large for a table"):
+        parse_schema(root, where="p.md: schema")
+
+
+def test_a_schema_that_no_parquet_reader_could_open_is_refused():
+    node = {"type": "string"}
+    for _ in range(100):
+        node = {"type": "array", "items": node}
+    with pytest.raises(ConfigError, match="nested at most"):
+        parse_schema({"type": "object", "properties": {"a": node}}, where="p.md: schema")

@@ -243,7 +243,7 @@ async def test_the_budget_is_never_exceeded_and_the_rest_finishes_later(bench):
     bench.answers_with(caption)
     with pytest.raises(BudgetError):
         await bench.run()
-    spent = await bench.ledger.spent_usd(next(iter(bench.ledger.replies.values()))[0])
+    spent = await bench.ledger.spent_usd(bench.ledger.replies[0][1])
     assert 0 < spent <= 0.001
     bench.settings = {"budget": {"usd": 1.0}, "model": {"max_tokens": 60}}
     summary = await bench.run()
@@ -356,3 +356,26 @@ async def test_a_summary_names_the_first_item_of_each_error(bench):
     bench.images = MemoryImages(worse=b"bad too")
     summary = await bench.run()
     assert summary.examples == {"unreadable_image": "bad: not an image"}
+
+
+async def test_a_fresh_run_that_was_cut_off_does_not_pay_again_for_what_it_has(bench):
+    bench.source = ListSource([f"i{n}" for n in range(20)])
+    bench.answers_with(caption)
+    await bench.run()
+    bench.fresh = True
+    bench.settings = {"budget": {"usd": 0.001}, "model": {"max_tokens": 60}}
+    with pytest.raises(BudgetError):
+        await bench.run()
+    paid = len(bench.ledger.replies) - 20
+    bench.settings = {}
+    summary = await bench.run()
+    assert 0 < paid < 20
+    assert (summary.resumed, summary.calls) == (True, 20 - paid)
+
+
+async def test_a_fresh_run_asks_one_image_under_many_names_once(bench):
+    bench.source = ListSource(["a", "copy"])
+    bench.images = MemoryImages(copy=b"a")
+    bench.fresh = True
+    bench.answers_with(caption)
+    assert (await bench.run()).calls == 1

@@ -23,7 +23,8 @@ _BUSY_PAUSE_S = 0.01
 _SCHEMA = (
     """
 CREATE TABLE replies (
-    key BLOB PRIMARY KEY,
+    number INTEGER PRIMARY KEY,
+    key BLOB NOT NULL,
     body BLOB NOT NULL,
     run_id TEXT NOT NULL,
     paid_by TEXT NOT NULL,
@@ -34,12 +35,14 @@ CREATE TABLE replies (
     answered_at TEXT NOT NULL
 )
 """,
+    "CREATE INDEX replies_by_key ON replies (key)",
     "CREATE INDEX replies_by_run ON replies (run_id)",
 )
-_INSERT = "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+# A question that was asked again on purpose has several replies: all were paid for, all are kept.
+_INSERT = "INSERT INTO replies VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _SELECT = (
     "SELECT body, paid_by, cost_usd, attempts, queued_s, latency_s, answered_at "
-    "FROM replies WHERE key = ?"
+    "FROM replies WHERE key = ? ORDER BY number DESC LIMIT 1"
 )
 _SPENT = "SELECT total(cost_usd) FROM replies WHERE run_id = ?"
 
@@ -68,12 +71,12 @@ class SqliteLedger:
         self._thread.start()
 
     async def recall(self, key: str) -> StoredReply | None:
-        """The reply under that key, or None."""
+        """The newest reply under that key, or None."""
         digest = bytes.fromhex(key)
         return await self._run(lambda connection: _select(connection, digest))
 
     async def remember(self, key: str, reply: StoredReply, *, run_id: str) -> None:
-        """Keep a reply; it is committed to disk when this returns. The first one of a key stays.
+        """Keep a reply; it is committed to disk when this returns. Earlier ones of its key stay.
 
         Raises:
             StorageError: The disk is full, or the file is damaged or gone.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import posixpath
 import tempfile
@@ -61,7 +62,10 @@ class OutputFolder:
             self._fs.rm_file(probe)
         except Exception as error:
             cause = getattr(error, "strerror", None) or error
-            raise OutputError(f"output.path: {self.root} cannot be written: {cause}") from error
+            full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+            raise (StorageError if full else OutputError)(
+                f"output.path: {self.root} cannot be written: {cause}"
+            ) from error
 
     @contextmanager
     def create(self, name: str) -> Iterator[BinaryIO]:
@@ -88,7 +92,12 @@ class OutputFolder:
     @contextmanager
     def _draft(self, path: str) -> Iterator[Path]:
         if self.is_local:
-            yield Path(path + DRAFT_SUFFIX)
+            # A leading dot: readers of a whole folder pass it over.
+            draft = Path(path).with_name(f".{posixpath.basename(path)}{DRAFT_SUFFIX}")
+            try:
+                yield draft
+            finally:
+                draft.unlink(missing_ok=True)
             return
         with tempfile.TemporaryDirectory(prefix="vision-pipeline-") as folder:
             yield Path(folder) / posixpath.basename(path)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from typing import Annotated
+from types import FrameType
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -50,18 +52,31 @@ setup.register(app)
 emulator.register(app)
 
 
+class Interrupted(BaseException):
+    """A signal came while no run was open: before its start, or after its end."""
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise Interrupted
+
+
 def main() -> None:
     """Run a command; whatever a user can cause becomes one line on stderr and an exit code."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, _interrupt) for number in numbers]
     try:
         app()
     except RunError as error:
         fail(error)
-    except KeyboardInterrupt:
+    except (Interrupted, KeyboardInterrupt):
         sys.stderr.write("stopped; the same command goes on from here\n")
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:  # the reader of stdout, such as `head`, has seen enough
         sys.stderr.close()
         sys.exit(0)
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def fail(error: RunError) -> None:

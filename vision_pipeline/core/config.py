@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -20,7 +22,19 @@ from pydantic import (
 MEBIBYTE = 1024 * 1024
 
 # Of the request body: what the pipeline writes, or could not read an answer to.
-OWN_FIELDS = {"model", "messages", "response_format", "stream", "n"}
+OWN_FIELDS = {
+    "model",
+    "messages",
+    "response_format",
+    "stream",
+    "n",
+    "max_tokens",
+    "temperature",
+    "top_p",
+    "random_seed",
+}
+INT64_MAX = 2**63 - 1  # JSON and Parquet hold no larger integer
+MAX_BYTES = 2**40
 
 
 def at(position: int, **extra: object) -> dict[str, Any]:
@@ -89,7 +103,11 @@ class SourceConfig(Section):
         json_schema_extra=at(9),
     )
     limit: int | None = Field(
-        default=None, ge=1, description="Take only the first N items.", json_schema_extra=at(10)
+        default=None,
+        ge=1,
+        le=MAX_BYTES,
+        description="Take only the first N items.",
+        json_schema_extra=at(10),
     )
 
     @model_validator(mode="after")
@@ -99,6 +117,38 @@ class SourceConfig(Section):
         if self.manifest is None and (self.group_by or self.id_column):
             raise ValueError("`group_by` and `id_column` name columns of a `manifest`")
         return self
+
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def _check_address(url: str | None) -> None:
+    if url is None:
+        return
+    wrong = ValueError("`base_url` is no address, such as http://localhost:8000/v1")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise wrong from None
+    if not parts.hostname or port == 0 or re.search(r"\s", url):
+        raise wrong
+    if parts.username or parts.password:
+        raise ValueError("`base_url` may hold no user or password; use `api_key_env`")
+
+
+def _fits_json(value: JsonValue) -> bool:
+    match value:
+        case bool():
+            return True
+        case int():
+            return -INT64_MAX <= value <= INT64_MAX
+        case dict():
+            return all(_fits_json(each) for each in value.values())
+        case list():
+            return all(_fits_json(each) for each in value)
+        case _:
+            return True
 
 
 class ModelConfig(Section):
@@ -133,10 +183,11 @@ class ModelConfig(Section):
     max_tokens: int = Field(
         default=1000,
         ge=1,
+        le=10_000_000,
         description="Longest answer; a longer one is an error row.",
         json_schema_extra=at(6),
     )
-    random_seed: int | None = Field(default=None, ge=0, json_schema_extra=at(7))
+    random_seed: int | None = Field(default=None, ge=0, le=INT64_MAX, json_schema_extra=at(7))
     extra_body: dict[str, JsonValue] = Field(
         default_factory=dict,
         description="Further fields of the request body, such as {reasoning_effort: high}.",
@@ -153,8 +204,13 @@ class ModelConfig(Section):
 
     @model_validator(mode="after")
     def _known_server(self) -> Self:
+        _check_address(self.base_url)
         for field in sorted(OWN_FIELDS & self.extra_body.keys()):
-            raise ValueError(f"`extra_body.{field}` is set by the pipeline itself")
+            raise ValueError(f"`extra_body.{field}` is set by the pipeline or a key of its own")
+        if not _fits_json(self.extra_body):
+            raise ValueError("`extra_body` has an integer beyond 64 bits")
+        if self.api_key_env is not None and not _VARIABLE.fullmatch(self.api_key_env):
+            raise ValueError("`api_key_env` is the name of a variable: letters, digits and _")
         if self.provider == "openai" and self.base_url is None:
             raise ValueError("provider `openai` needs `base_url`, such as http://localhost:8000/v1")
         return self
@@ -185,8 +241,10 @@ class ImageConfig(Section):
         description="url: the provider fetches the manifest's public URLs itself.",
         json_schema_extra=at(5),
     )
-    max_source_bytes: int = Field(default=100 * MEBIBYTE, ge=1, json_schema_extra=at(6))
-    max_source_pixels: int = Field(default=100_000_000, ge=1, json_schema_extra=at(7))
+    max_source_bytes: int = Field(
+        default=100 * MEBIBYTE, ge=1, le=MAX_BYTES, json_schema_extra=at(6)
+    )
+    max_source_pixels: int = Field(default=100_000_000, ge=1, le=MAX_BYTES, json_schema_extra=at(7))
 
 
 def _rate(value: object, check: ValidatorFunctionWrapHandler) -> object:
@@ -196,7 +254,7 @@ def _rate(value: object, check: ValidatorFunctionWrapHandler) -> object:
         raise ValueError(f"{value!r} is not allowed; allowed: auto, or at least 1") from None
 
 
-Rate = Annotated[Literal["auto"] | Annotated[int, Field(ge=1)], WrapValidator(_rate)]
+Rate = Annotated[Literal["auto"] | Annotated[int, Field(ge=1, le=MAX_BYTES)], WrapValidator(_rate)]
 
 
 class LimitsConfig(Section):

@@ -49,7 +49,7 @@ def parse_mapping(text: str, *, file: str) -> dict[str, Any]:
         where = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else file
         raise ConfigError(f"{where}: not valid YAML: {error.problem}") from None
     # ValueError: an impossible date; RecursionError: brackets within brackets without end.
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, KeyError, ValueError, RecursionError) as error:
         raise ConfigError(f"{file}: not valid YAML: {error}") from None
     if not isinstance(document, dict):
         raise ConfigError(f"{file}: expected keys and values, found {_short(document)}")

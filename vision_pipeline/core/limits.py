@@ -11,6 +11,7 @@ from email.utils import parsedate_to_datetime
 
 BACKOFF_BASE_S = 0.5
 BACKOFF_CAP_S = 60.0
+MAX_DIGITS = 15  # a longer number is no limit and no wait
 UNKNOWN_PAUSE_S = 2.0  # after a refusal that names no wait: Mistral sends no Retry-After
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
@@ -58,14 +59,14 @@ def read_rate_headers(headers: Mapping[str, str], *, now: datetime) -> RateHeade
 def _first_count(headers: Mapping[str, str], *names: str) -> int | None:
     for name in names:
         value = headers.get(name, "")
-        if value.isdecimal():
+        if value.isdecimal() and len(value) <= MAX_DIGITS:
             return int(value)
     return None
 
 
 def _retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:
-    if (milliseconds := headers.get("retry-after-ms", "")).isdecimal():
-        return int(milliseconds) / 1000
+    if (milliseconds := _first_count(headers, "retry-after-ms")) is not None:
+        return milliseconds / 1000
     if value := headers.get("retry-after"):
         return _wait_s(value.strip(), now)
     exhausted = [

@@ -21,6 +21,10 @@ from vision_pipeline.core.schema import AnswerSchema, parse_schema
 _FENCE = "---"
 
 
+_OTHER_FILES = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
+_TEMPLATE_FAULTS = (ArithmeticError, LookupError, AttributeError, RecursionError, MemoryError)
+
+
 class FrontMatter(BaseModel):
     """The head of a template file."""
 
@@ -85,7 +89,7 @@ class PromptTemplate:
         except (TemplateError, TypeError, ValueError) as error:
             detail = f"{self.file}: the text cannot be rendered: {error}"
             raise ItemError(ErrorCode.UNRENDERED_PROMPT, detail) from error
-        except (ArithmeticError, LookupError, AttributeError) as error:
+        except _TEMPLATE_FAULTS as error:
             detail = f"{self.file}: the text cannot be rendered: {type(error).__name__}: {error}"
             raise ItemError(ErrorCode.UNRENDERED_PROMPT, detail) from error
 
@@ -102,10 +106,16 @@ def parse_template(source: str, *, file: str) -> PromptTemplate:
     if matter.schema_ is not None:
         schema = parse_schema(matter.schema_, where=f"{file}: schema")
     try:
-        variables = _required(_environment().parse(text))
+        tree = _environment().parse(text)
+        variables = _required(tree)
+        _compiled(text.strip())
     except TemplateSyntaxError as error:
         line = head.count("\n") + error.lineno + 1
         raise ConfigError(f"{file}:{line}: not a valid template: {error.message}") from None
+    except (RecursionError, MemoryError, SyntaxError) as error:
+        raise ConfigError(f"{file}: the text is nested too deeply: {error}") from None
+    if next(tree.find_all(_OTHER_FILES), None) is not None:
+        raise ConfigError(f"{file}: a template is one file: no include, import or extends")
     return PromptTemplate(
         name=file.replace("\\", "/").rsplit("/", 1)[-1].removesuffix(".md"),
         version=matter.version,

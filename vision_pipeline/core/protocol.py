@@ -7,7 +7,6 @@ servers that follow that API (vLLM, Ollama, llama.cpp, OpenAI itself).
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from vision_pipeline.core.config import ModelConfig
 from vision_pipeline.core.question import complaint_text
 from vision_pipeline.core.records import LinkedImage, VisionImage, VisionReply, VisionRequest
 
+MAX_TOKENS = 1_000_000_000
 CONTENT_FILTER = "content_filter"
 
 
@@ -151,7 +151,8 @@ def _cached_tokens(usage: Mapping[str, Any]) -> int:
 
 
 def _count(value: object) -> int:
-    return int(value) if isinstance(value, int | float) and 0 < value < math.inf else 0
+    # A count beyond any context length is nonsense, and would break sums and columns.
+    return int(value) if isinstance(value, int | float) and 0 < value < MAX_TOKENS else 0
 
 
 def excerpt(body: bytes, *, max_chars: int = 300) -> str:

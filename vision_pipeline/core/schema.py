@@ -61,6 +61,9 @@ _LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
 _COMBINING = {"$ref", "anyOf", "oneOf", "allOf"}
 _NO_OPEN_OBJECTS = "strict mode has no open objects; use an array of {key, value} objects"
 _MAX_COMPLAINTS = 8
+_MAX_NODES = 5_000
+_MAX_PLACES = 60  # Parquet readers give up on schemas that are nested about twice as deep
+MAX_PLACE = 200  # characters of a place in a message
 _MAX_COMPLAINT = 200  # characters
 
 # A closing fence ends its line: one inside a JSON string does not.
@@ -124,7 +127,7 @@ def parse_schema(schema: Mapping[str, Any], *, where: str) -> AnswerSchema:
     document = _closed(plain)
     definitions = dict(_definitions(document))
     # Before there is a validator: it would fetch a remote reference over the network.
-    _check_references(document, definitions, where)
+    _Expansion(definitions).check(document, where)
     try:
         validator = jsonschema_rs.Draft202012Validator(document, validate_formats=True)
     except jsonschema_rs.ValidationError as error:
@@ -254,22 +257,32 @@ def _definitions(document: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str
             yield f"#/{keyword}/{name}", node
 
 
-def _check_references(
-    node: Mapping[str, Any],
-    definitions: Mapping[str, Mapping[str, Any]],
-    where: str,
-    above: tuple[str, ...] = (),
-) -> None:
-    if "$ref" in node:
-        reference = node["$ref"]
-        if reference not in definitions:
-            known = ", ".join(definitions) or "none"
+class _Expansion:
+    """Follows every reference as columns will: each must be known, finite and of a sane size."""
+
+    def __init__(self, definitions: Mapping[str, Mapping[str, Any]]) -> None:
+        self._definitions = definitions
+        self._nodes = 0
+
+    def check(self, node: Mapping[str, Any], where: str, above: tuple[str, ...] = ()) -> None:
+        self._nodes += 1
+        if self._nodes > _MAX_NODES or where.count(".") > _MAX_PLACES:
+            raise ConfigError(
+                f"{where[:MAX_PLACE]}: too large for a table: at most {_MAX_NODES} parts, "
+                f"nested at most {_MAX_PLACES} deep, references followed"
+            )
+        if "$ref" in node:
+            self._follow(str(node["$ref"]), where, above)
+        for place, child in _children(node):
+            self.check(child, f"{where}.{place}", above)
+
+    def _follow(self, reference: str, where: str, above: tuple[str, ...]) -> None:
+        if reference not in self._definitions:
+            known = ", ".join(self._definitions) or "none"
             raise ConfigError(f"{where}.$ref: {reference!r} is not defined here; known: {known}")
         if reference in above:
             raise ConfigError(f"{where}.$ref: {reference} contains itself; a column cannot")
-        _check_references(definitions[reference], definitions, where, (*above, reference))
-    for place, child in _children(node):
-        _check_references(child, definitions, f"{where}.{place}", above)
+        self.check(self._definitions[reference], f"{where}.$ref", (*above, reference))
 
 
 def _pointer(path: list[str | int]) -> str:

@@ -160,10 +160,14 @@ def _settled_prints(settled: pa.Table | None) -> tuple[pa.Array, pa.Array]:
 
 def _fingerprints(batch: pa.RecordBatch) -> list[str]:
     # All that tells a changed item from the same one without reading its images.
-    return [
-        hashlib.blake2b(orjson.dumps(record, default=str), digest_size=16).hexdigest()
-        for record in batch.to_pylist()
-    ]
+    try:
+        return [
+            hashlib.blake2b(orjson.dumps(record, default=str), digest_size=16).hexdigest()
+            for record in batch.to_pylist()
+        ]
+    except (ValueError, TypeError, OverflowError, KeyError, pa.ArrowException) as error:
+        # Such as a date before the year 1, or bytes that are no text.
+        raise SourceError(f"a value of the manifest cannot be read: {error}") from error
 
 
 def _unfinished(services: Services, identity: str) -> str | None:

@@ -54,7 +54,7 @@ class Ledger(Protocol):
     """Keeps every reply that was paid for."""
 
     async def recall(self, key: str) -> StoredReply | None:
-        """The reply under that idempotency key, or None."""
+        """The newest reply under that idempotency key, or None."""
 
     async def remember(self, key: str, reply: StoredReply, *, run_id: str) -> None:
         """Keep a reply; it is safe when this returns."""

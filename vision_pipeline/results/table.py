@@ -151,9 +151,10 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def latest(rows: pa.Table) -> pa.Table:
     """The newest row of each item; rows must be in the order of their runs."""
-    numbered = rows.append_column("__row", pa.array(range(rows.num_rows), pa.int64()))
-    keep = numbered.group_by("item_id", use_threads=False).aggregate([("__row", "max")])
-    return rows.take(keep["__row_max"].sort())
+    numbers = pa.array(range(rows.num_rows), pa.int64())
+    numbered = pa.table({"item_id": rows["item_id"], "number": numbers})
+    keep = numbered.group_by("item_id", use_threads=False).aggregate([("number", "max")])
+    return rows.take(keep["number_max"].sort())
 
 
 def load(

@@ -41,6 +41,7 @@ from vision_pipeline.core.protocol import BodyFormat, decoding_fields
 from vision_pipeline.core.question import Question
 from vision_pipeline.core.records import RESERVED_COLUMNS, PreparedImage
 from vision_pipeline.core.tokens import DEFAULT_RULE
+from vision_pipeline.pipeline.plan import FINGERPRINT
 from vision_pipeline.pipeline.progress import Progress
 from vision_pipeline.pipeline.services import Services, Source
 from vision_pipeline.pipeline.stop import Stop
@@ -142,6 +143,11 @@ async def open_services(
     catalogue = load_catalogue()
     spec = find_model(config.model, catalogue, today=datetime.now(UTC))
     key = api_key or (find_key(config.model, os.environ) if asks else None)
+    if config.budget.usd is not None and (spec is None or spec.price is None):
+        raise ConfigError(
+            f"budget.usd: {config.model.name} has no list price, so its cost cannot be watched; "
+            "add a row with its price to configs/models.yaml"
+        )
     question = build_question(config, template, spec)
     watch = _watched.get() or Watch(Progress(), Stop())
     _register_decoders()
@@ -207,7 +213,7 @@ def build_source(config: RunConfig) -> Source:
         exclude=source.exclude,
         follow_links=source.follow_links,
         column_types=source.column_types,
-        reserved=RESERVED_COLUMNS,
+        reserved=(*RESERVED_COLUMNS, FINGERPRINT.name),
     )
 
 

@@ -85,10 +85,14 @@ class ManifestSource:
         Raises:
             SourceError: The manifest is missing, cannot be parsed or has the wrong columns.
         """
-        texts = {self._columns.image}
-        for table in read_table(
-            self._location, text_columns=texts, column_types=self._columns.types
-        ):
+        names = {name for name in (self._columns.id, self._columns.group_by) if name is not None}
+        tables = read_table(
+            self._location,
+            text_columns={self._columns.image},
+            name_columns=names,
+            column_types=self._columns.types,
+        )
+        for table in tables:
             self._columns.check(table.schema, self._location)
             yield from self._rows(table) if self._columns.group_by is None else self._groups(table)
 
@@ -111,16 +115,18 @@ class ManifestSource:
         whole = pa.Table.from_batches(table.batches, schema=table.schema)
         found = self._found(whole)
         ids = UniqueIds()
-        groups: dict[str, list[int]] = {}
+        groups: dict[tuple[str, int | None], list[int]] = {}
         for row, value in enumerate(whole.column(self._columns.group_by).to_pylist()):
             # A row without a group is an item of its own, under its image's name.
-            key = ids.distinct(found[row].item_id) if value is None else str(value)
+            alone = value in (None, "")
+            key = (found[row].item_id, row) if alone else (str(value), None)
             groups.setdefault(key, []).append(row)
-        item_ids = list(groups)
+        rows_of = {ids.distinct(name): rows for (name, _), rows in groups.items()}
+        item_ids = list(rows_of)
         for start in range(0, len(item_ids), BATCH_ROWS):
             some = item_ids[start : start + BATCH_ROWS]
-            firsts = whole.take([groups[each][0] for each in some]).combine_chunks()
-            images = [[found[row] for row in groups[each]] for each in some]
+            firsts = whole.take([rows_of[each][0] for each in some]).combine_chunks()
+            images = [[found[row] for row in rows_of[each]] for each in some]
             yield self._batch(some, images, firsts.to_batches()[0])
 
     def _found(self, rows: pa.RecordBatch | pa.Table) -> list[Found]:

@@ -44,13 +44,18 @@ def manifest_suffix(location: str) -> str | None:
 
 
 def read_table(
-    location: str, *, text_columns: Collection[str], column_types: Mapping[str, str]
+    location: str,
+    *,
+    text_columns: Collection[str],
+    name_columns: Collection[str] = (),
+    column_types: Mapping[str, str],
 ) -> Iterator[Table]:
     """Open a manifest and yield it once, or not at all where it is empty.
 
     Args:
         location: Local path or URL that fsspec knows.
         text_columns: Columns that are text whatever their values look like.
+        name_columns: Columns that are text where types are guessed, as in CSV: 0071 is not 71.
         column_types: Arrow's name of the type, for columns whose type is not to be guessed.
 
     Raises:
@@ -62,6 +67,8 @@ def read_table(
         allowed = ", ".join(MANIFEST_SUFFIXES)
         raise SourceError(f"{location}: a manifest's name ends in one of {allowed}")
     types = _types(column_types) | dict.fromkeys(text_columns, pa.string())
+    if suffix in _GUESSED:
+        types = dict.fromkeys(name_columns, pa.string()) | types
     file_system, path = connect(location)
     with (
         _explained(location),
@@ -147,6 +154,9 @@ def _csv(file: IO[bytes], types: Mapping[str, pa.DataType], *, delimiter: str = 
             column_types=types, strings_can_be_null=True, quoted_strings_can_be_null=False
         ),
     )
+    for field in reader.schema:
+        if pa.types.is_binary(field.type) and field.name not in types:
+            raise SourceError(f"the column {field.name!r} is not UTF-8; save the file as UTF-8")
     return reader.schema, reader
 
 
@@ -185,6 +195,7 @@ def _parquet(file: IO[bytes], types: Mapping[str, pa.DataType]) -> _Opened:
     return schema, (batch.cast(schema) for batch in parquet.iter_batches(BATCH_ROWS))
 
 
+_GUESSED = {".csv", ".tsv"}
 _READERS: Mapping[str, Callable[[IO[bytes], Mapping[str, pa.DataType]], _Opened]] = {
     ".csv": _csv,
     ".tsv": _tsv,

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -31,6 +31,7 @@ from vision_pipeline.core.refusals import refusal
 
 CONNECT_TIMEOUT_S = 20.0
 MAX_REPLY_BYTES = 64 * 1024 * 1024
+MAX_REFUSAL_BYTES = 64 * 1024
 FIRST_CONTACT_ATTEMPTS = 3  # a server that never answered is more likely a wrong address
 
 _OK = 200
@@ -70,8 +71,17 @@ class Endpoint:
         return {"Authorization": f"Bearer {self.api_key}"}
 
     def without_key(self, content: bytes) -> bytes:
-        """Content for messages: some servers repeat the key that they refuse."""
-        return content.replace(self.api_key.encode(), b"[key]") if self.api_key else content
+        """Content with the key taken out, however it is written: some servers repeat it."""
+        if not self.api_key:
+            return content
+        for written in _spellings(self.api_key):
+            content = content.replace(written.encode(), b"[key]")
+        return content
+
+
+def _spellings(key: str) -> set[str]:
+    escaped = "".join(each if each.isalnum() else f"\\u{ord(each):04x}" for each in key)
+    return {key, quote(key, safe=""), key.replace("/", "\\/"), escaped, escaped.upper()}
 
 
 class VisionApi:
@@ -177,18 +187,19 @@ class VisionApi:
             detail = f"no reply within {self._retry.timeout_s:g} s"
             raise RetryableError(ErrorCode.TIMEOUT, detail) from error
         except (httpx.HTTPError, aiohttp.ClientError, OSError) as error:
-            detail = f"{line.endpoint.base_url}: {_cause(error)}"
+            cause = line.endpoint.without_key(_cause(error).encode()).decode()
+            detail = f"{line.endpoint.base_url}: {cause}"
             raise RetryableError(ErrorCode.MODEL_UNAVAILABLE, detail) from error
         finally:
             self._on_wire(-1)
         self._answered = True
+        content = line.endpoint.without_key(content)
         if response.status_code != _OK:
-            shown = line.endpoint.without_key(content)
-            raise refusal(response.status_code, shown, rate=rate)
+            raise refusal(response.status_code, content, rate=rate)
         try:
             reply = read_reply(content)
         except BrokenReplyError as error:
-            detail = f"no chat completion: {excerpt(line.endpoint.without_key(content))}"
+            detail = f"no chat completion: {excerpt(content)}"
             raise RetryableError(ErrorCode.MODEL_UNAVAILABLE, detail) from error
         self._pacer.answered(completion_tokens=reply.completion_tokens)
         return content
@@ -234,8 +245,11 @@ def _length(body: bytes) -> dict[str, str]:
 
 async def _read(response: httpx.Response) -> bytes:
     content = bytearray()
+    is_refusal = response.status_code != _OK
     async for chunk in response.aiter_bytes():
         content += chunk
+        if is_refusal and len(content) > MAX_REFUSAL_BYTES:
+            break  # what it says stands at its start
         if len(content) > MAX_REPLY_BYTES:
             detail = f"the reply is larger than {MAX_REPLY_BYTES} bytes"
             raise ItemError(ErrorCode.INVALID_ANSWER, detail)

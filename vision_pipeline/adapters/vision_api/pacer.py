@@ -105,7 +105,7 @@ class Pacer:
         if self._refused_since is None:
             self._refused_since = now
         pause_s = error.retry_after_s
-        if pause_s is None:
+        if not pause_s:  # a wait of 0 would be asked again at once, without end
             pause_s = min(BACKOFF_CAP_S, UNKNOWN_PAUSE_S * 2.0**self._refusals_in_a_row)
         self._refusals_in_a_row += 1
         if now + pause_s - self._refused_since > give_up_s:
