@@ -11,6 +11,7 @@ from prefect.artifacts import acreate_markdown_artifact
 from prefect.blocks.system import Secret
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.exceptions import TerminationSignal
 from prefect.logging import get_run_logger
 from prefect.tasks import Task
 
@@ -21,6 +22,8 @@ from vision_pipeline.pipeline.ask import Asker
 from vision_pipeline.pipeline.run import Summary, carry_out
 from vision_pipeline.pipeline.shard import analyze_shard
 from vision_pipeline.wiring.services import open_services
+
+__all__ = ["TerminationSignal", "analyze_images"]
 
 ARTIFACT_TIMEOUT_S = 30.0  # an API call blocks for as long as the server is away
 

@@ -1,8 +1,12 @@
 """The flow `analyze_images` on a temporary Prefect server."""
 
 import asyncio
+import os
+import subprocess
+import sys
 
 import pytest
+import yaml
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
@@ -121,3 +125,33 @@ def test_the_command_line_runs_the_flow(recipe):
     progress = Progress()
     summary = run_prefect(recipe, fresh=False, progress=progress, stop=Stop())
     assert (summary.ok, progress.done) == (4, 4)
+
+
+def test_prefects_settings_are_read_before_prefect_is_imported():
+    script = (
+        "from vision_pipeline.cli.engines import run_prefect\n"
+        "from flows.analyze_images import analyze_images\n"
+        "from prefect.settings import get_current_settings\n"
+        "print(get_current_settings().server.ephemeral.startup_timeout_seconds)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True
+    )
+    assert ended.stdout.strip() == "90"
+
+
+def test_a_server_that_is_not_there_is_one_message(recipe, tmp_path):
+    settings = {"PREFECT_API_URL": "http://127.0.0.1:9/api", "PREFECT_HOME": str(tmp_path)}
+    recipe_file = tmp_path / "recipe.yaml"
+    recipe_file.write_text(yaml.safe_dump(recipe.model_dump(mode="json", exclude_defaults=True)))
+    command = "from vision_pipeline.cli.app import main; main()"
+    ended = subprocess.run(
+        [sys.executable, "-c", command, "run", str(recipe_file), "--engine", "prefect"],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=os.environ | settings,
+    )
+    assert ended.returncode == 3
+    assert "--engine local" in ended.stderr
+    assert "Traceback" not in ended.stderr

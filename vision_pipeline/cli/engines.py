@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vision_pipeline.core.config import RunConfig
-from vision_pipeline.core.errors import StoppedError
+from vision_pipeline.core.errors import EndpointError, StoppedError
 from vision_pipeline.pipeline.progress import Progress
 from vision_pipeline.pipeline.run import Summary, carry_out
 from vision_pipeline.pipeline.shard import analyze_shard
@@ -35,9 +35,8 @@ def run_prefect(config: RunConfig, *, fresh: bool, progress: Progress, stop: Sto
     """The job as the flow `analyze_images`, on the server that is set or on a temporary one."""
     # What the flow says goes to its server; this terminal has the progress display.
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
-    from prefect.exceptions import TerminationSignal
-
-    from flows.analyze_images import analyze_images
+    # The flows come first: their package holds settings that Prefect reads when it is imported.
+    from flows.analyze_images import TerminationSignal, analyze_images
 
     async def job() -> Summary:
         return await analyze_images(config, fresh=fresh)
@@ -47,6 +46,11 @@ def run_prefect(config: RunConfig, *, fresh: bool, progress: Progress, stop: Sto
             return _run(job())
     except TerminationSignal:  # before the run was open, or after
         raise StoppedError("stopped; the same command goes on from here") from None
+    except RuntimeError as error:
+        if progress.total is not None:
+            raise
+        # The flow did not begin: Prefect has no error of its own for a server that is not there.
+        raise EndpointError(f"Prefect: {error} `--engine local` needs no server.") from error
 
 
 def _run(job: Coroutine[Any, Any, Summary]) -> Summary:
