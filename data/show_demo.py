@@ -14,7 +14,7 @@ from vision_pipeline.results.words import found_words, words
 
 TRUTH = Path("data/samples/truth.jsonl")
 OUTPUT = "data/outputs/demo"
-SHOWN_CHARS = 60
+SHOWN_CHARS = 24
 
 
 def main() -> None:
@@ -22,15 +22,15 @@ def main() -> None:
     frame = load(OUTPUT).set_index("item_id")
     truth = [json.loads(line) for line in TRUTH.read_text("utf-8").splitlines()]
     table = Table(title="what the emulator's OCR engine read", title_justify="left")
-    for head in ("image", "status", "words found", "first lines"):
-        table.add_column(head, no_wrap=True, overflow="ellipsis")
+    for head in ("image", "status", "words found", "first line"):
+        table.add_column(head)
     found = total = 0
     for entry in truth:
         row = frame.loc[entry["image"]]
         true_words = words("\n".join(entry["text_lines"]))
         hits = found_words(true_words, words(row["text"] or ""))
         found, total = found + hits, total + len(true_words)
-        first = " / ".join((row["text"] or row["error_code"]).splitlines())[:SHOWN_CHARS]
+        first = (row["text"] or row["error_code"]).partition("\n")[0][:SHOWN_CHARS]
         table.add_row(entry["image"], row["status"], f"{hits}/{len(true_words)}", first)
     console = Console()
     console.print(table)

@@ -44,7 +44,7 @@ class Display:
         self.stop = Stop()
         self._name = name
         self._open = ExitStack()
-        self._listed_s = 0.0
+        self._started_s = monotonic()
         self._ended = threading.Event()
         self.painted = threading.Event()
         self._thread = threading.Thread(target=self._show, name="display", daemon=True)
@@ -113,8 +113,7 @@ class Display:
         progress = self.progress
         if progress.total is None:
             return "listing the source"
-        self._listed_s = self._listed_s or monotonic()
-        elapsed_s = monotonic() - self._listed_s
+        elapsed_s = monotonic() - (progress.begun_at_s or self._started_s)
         rate = progress.worked / elapsed_s if elapsed_s else 0.0
         parts = [f"{rate:.1f}/s", f"{progress.failed} errors", f"{progress.in_flight} in flight"]
         parts.append(f"{count(progress.prompt_tokens + progress.completion_tokens)} tokens")

@@ -74,7 +74,7 @@ def plan_run(services: Services, *, now: datetime, token: str) -> Run:
             )
             results.write_run(run_id, _begun(services, run_id, identity, now) | {"items": items})
         services.progress.skipped = pending.skipped()
-    services.progress.total = items
+    services.progress.begin(items)
     if not items:
         return Run(run_id, items=0, shards=0, pending=(), resumed=resumed)
     shards = results.shard_count(run_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from time import monotonic
 
 from vision_pipeline.core.records import Row
 
@@ -21,6 +22,7 @@ class Progress:
         calls: Requests that brought a reply; replies from the ledger are not among them.
         in_flight: Requests that await a reply.
         skipped: Files of the source that are no items, by reason.
+        begun_at_s: When work began, on the monotonic clock.
     """
 
     total: int | None = None
@@ -38,6 +40,12 @@ class Progress:
     cost_usd: float = 0.0
     errors: Counter[str] = field(default_factory=Counter)
     skipped: dict[str, int] = field(default_factory=dict)
+    begun_at_s: float | None = None
+
+    def begin(self, total: int) -> None:
+        """Note that the source is listed and work begins."""
+        self.total = total
+        self.begun_at_s = monotonic()
 
     def on_wire(self, change: int) -> None:
         """Count a request that goes onto the wire (+1) or is over (-1)."""
