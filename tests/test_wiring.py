@@ -10,7 +10,8 @@ from vision_pipeline.pipeline.run import carry_out
 from vision_pipeline.pipeline.shard import analyze_shard
 from vision_pipeline.pipeline.stop import Stop
 from vision_pipeline.wiring.library import find_key, load_catalogue, load_template
-from vision_pipeline.wiring.services import Watch, build_question, open_services, watching
+from vision_pipeline.wiring.services import build_question, open_services
+from vision_pipeline.wiring.watch import Watch, watching
 
 
 @dataclass(slots=True)

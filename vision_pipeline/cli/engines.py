@@ -17,7 +17,8 @@ from vision_pipeline.pipeline.progress import Progress
 from vision_pipeline.pipeline.run import Summary, carry_out
 from vision_pipeline.pipeline.shard import analyze_shard
 from vision_pipeline.pipeline.stop import Stop
-from vision_pipeline.wiring.services import Watch, open_services, watching
+from vision_pipeline.wiring.services import open_services
+from vision_pipeline.wiring.watch import Watch, watching
 
 
 def run_local(config: RunConfig, *, fresh: bool, progress: Progress, stop: Stop) -> Summary:

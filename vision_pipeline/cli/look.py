@@ -70,7 +70,8 @@ def _plan(
 
 async def _estimate(config: RunConfig, display: Any) -> Estimate:  # noqa: ANN401
     from vision_pipeline.pipeline.estimate import estimate
-    from vision_pipeline.wiring.services import Watch, open_services, watching
+    from vision_pipeline.wiring.services import open_services
+    from vision_pipeline.wiring.watch import Watch, watching
 
     with watching(Watch(display.progress, display.stop)):
         async with open_services(config, asks=False) as services:

@@ -5,18 +5,13 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import (
-    AbstractContextManager,
     AsyncExitStack,
     asynccontextmanager,
-    contextmanager,
-    nullcontext,
     suppress,
 )
-from contextvars import ContextVar
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -42,9 +37,7 @@ from vision_pipeline.core.question import Question
 from vision_pipeline.core.records import RESERVED_COLUMNS, PreparedImage
 from vision_pipeline.core.tokens import DEFAULT_RULE
 from vision_pipeline.pipeline.plan import FINGERPRINT
-from vision_pipeline.pipeline.progress import Progress
 from vision_pipeline.pipeline.services import Services, Source
-from vision_pipeline.pipeline.stop import Stop
 from vision_pipeline.wiring.library import (
     find_key,
     find_model,
@@ -52,6 +45,7 @@ from vision_pipeline.wiring.library import (
     load_template,
     shipped,
 )
+from vision_pipeline.wiring.watch import current_watch
 
 MISTRAL_URL = "https://api.mistral.ai/v1"
 MISTRAL_HOSTS = (
@@ -62,38 +56,6 @@ MISTRAL_HOSTS = (
 DEFAULT_MAX_IMAGES = 8
 DECODING_VERSION = 1  # raise it when more files can be decoded: those that failed are tried again
 AHEAD_PER_CORE = 2  # images prepared while requests are in flight
-
-
-def _no_signals(_stop: Stop) -> AbstractContextManager[None]:
-    return nullcontext()
-
-
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """What a command line sees and says while a run is open, whatever engine drives it.
-
-    Attributes:
-        progress: The counters that the run raises.
-        stop: Raised to end the run early.
-        signals: While open, signals raise `stop`; entered after an engine has set its own handlers.
-    """
-
-    progress: Progress
-    stop: Stop
-    signals: Callable[[Stop], AbstractContextManager[None]] = _no_signals
-
-
-_watched: ContextVar[Watch | None] = ContextVar("watched", default=None)
-
-
-@contextmanager
-def watching(watch: Watch) -> Iterator[None]:
-    """Runs that are opened within the block are watched."""
-    before = _watched.set(watch)
-    try:
-        yield
-    finally:
-        _watched.reset(before)
 
 
 def build_question(config: RunConfig, template: PromptTemplate, spec: ModelSpec | None) -> Question:
@@ -149,7 +111,7 @@ async def open_services(
             "add a row with its price to configs/models.yaml"
         )
     question = build_question(config, template, spec)
-    watch = _watched.get() or Watch(Progress(), Stop())
+    watch = current_watch()
     _register_decoders()
     async with AsyncExitStack() as stack:
         stack.enter_context(watch.signals(watch.stop))

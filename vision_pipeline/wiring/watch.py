@@ -1,0 +1,48 @@
+"""Who watches a run, whatever engine drives it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from vision_pipeline.pipeline.progress import Progress
+from vision_pipeline.pipeline.stop import Stop
+
+
+def _no_signals(_stop: Stop) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What a command line sees and says while a run is open, whatever engine drives it.
+
+    Attributes:
+        progress: The counters that the run raises.
+        stop: Raised to end the run early.
+        signals: While open, signals raise `stop`; entered after an engine has set its own handlers.
+    """
+
+    progress: Progress
+    stop: Stop
+    signals: Callable[[Stop], AbstractContextManager[None]] = _no_signals
+
+
+_watched: ContextVar[Watch | None] = ContextVar("watched", default=None)
+
+
+@contextmanager
+def watching(watch: Watch) -> Iterator[None]:
+    """Runs that are opened within the block are watched."""
+    before = _watched.set(watch)
+    try:
+        yield
+    finally:
+        _watched.reset(before)
+
+
+def current_watch() -> Watch:
+    """Who watches here; where nobody does, counters that nobody reads."""
+    return _watched.get() or Watch(Progress(), Stop())
