@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -19,21 +17,16 @@ from pydantic import (
     model_validator,
 )
 
+from vision_pipeline.core.config_rules import (
+    INT64_MAX,
+    OWN_FIELDS,
+    VARIABLE,
+    check_address,
+    fits_json,
+)
+
 MEBIBYTE = 1024 * 1024
 
-# Of the request body: what the pipeline writes, or could not read an answer to.
-OWN_FIELDS = {
-    "model",
-    "messages",
-    "response_format",
-    "stream",
-    "n",
-    "max_tokens",
-    "temperature",
-    "top_p",
-    "random_seed",
-}
-INT64_MAX = 2**63 - 1  # JSON and Parquet hold no larger integer
 MAX_BYTES = 2**40
 
 
@@ -119,38 +112,6 @@ class SourceConfig(Section):
         return self
 
 
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-
-def _check_address(url: str | None) -> None:
-    if url is None:
-        return
-    wrong = ValueError("`base_url` is no address, such as http://localhost:8000/v1")
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise wrong from None
-    if not parts.hostname or port == 0 or re.search(r"\s", url):
-        raise wrong
-    if parts.username or parts.password:
-        raise ValueError("`base_url` may hold no user or password; use `api_key_env`")
-
-
-def _fits_json(value: JsonValue) -> bool:
-    match value:
-        case bool():
-            return True
-        case int():
-            return -INT64_MAX <= value <= INT64_MAX
-        case dict():
-            return all(_fits_json(each) for each in value.values())
-        case list():
-            return all(_fits_json(each) for each in value)
-        case _:
-            return True
-
-
 class ModelConfig(Section):
     """Who answers, and how."""
 
@@ -204,12 +165,12 @@ class ModelConfig(Section):
 
     @model_validator(mode="after")
     def _known_server(self) -> Self:
-        _check_address(self.base_url)
+        check_address(self.base_url)
         for field in sorted(OWN_FIELDS & self.extra_body.keys()):
             raise ValueError(f"`extra_body.{field}` is set by the pipeline or a key of its own")
-        if not _fits_json(self.extra_body):
+        if not fits_json(self.extra_body):
             raise ValueError("`extra_body` has an integer beyond 64 bits")
-        if self.api_key_env is not None and not _VARIABLE.fullmatch(self.api_key_env):
+        if self.api_key_env is not None and not VARIABLE.fullmatch(self.api_key_env):
             raise ValueError("`api_key_env` is the name of a variable: letters, digits and _")
         if self.provider == "openai" and self.base_url is None:
             raise ValueError("provider `openai` needs `base_url`, such as http://localhost:8000/v1")
