@@ -11,10 +11,24 @@ import orjson
 import pyarrow as pa
 
 from vision_pipeline.core.errors import ErrorCode, ItemError
-from vision_pipeline.core.records import ImageRef, PreparedImage, ReceivedReply, StoredReply
+from vision_pipeline.core.records import (
+    ImageRef,
+    PreparedImage,
+    ReceivedReply,
+    SourceImage,
+    StoredReply,
+)
 
 IMAGES = pa.list_(
-    pa.struct([("uri", pa.string()), ("size_bytes", pa.int64()), ("version", pa.string())])
+    pa.struct(
+        [
+            ("uri", pa.string()),
+            ("size_bytes", pa.int64()),
+            ("version", pa.string()),
+            ("page", pa.int32()),
+            ("offset_bytes", pa.int64()),
+        ]
+    )
 )
 
 
@@ -43,19 +57,38 @@ class MemoryImages:
         self.contents = contents
         self.read_uris: list[str] = []
 
-    async def read(self, ref: ImageRef) -> bytes:
+    async def read(self, ref: ImageRef) -> SourceImage:
         self.read_uris.append(ref.uri)
         if ref.uri.startswith("missing"):
             raise ItemError(ErrorCode.SOURCE_MISSING, f"{ref.uri}: no such file")
-        return self.contents.get(ref.uri, ref.uri.encode())
+        return SourceImage(self.contents.get(ref.uri, ref.uri.encode()), ref.version)
 
 
-async def prepare_text(source: bytes) -> PreparedImage:
-    """A preparation that takes any bytes for an image of 28 px, except those that begin `bad`."""
-    if source.startswith(b"bad"):
-        raise ItemError(ErrorCode.UNREADABLE_IMAGE, "not an image")
-    name = source.decode()
-    return PreparedImage(f"sha-{name}", len(source), "PNG", 28, 28, "image/png", source, 28, 28)
+class TextPreparer:
+    """Takes any bytes for an image of 28 px, except those that begin `bad`."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[bytes, int | None, int]] = []
+
+    async def prepare(
+        self, source: SourceImage, *, page: int | None, max_sent_bytes: int
+    ) -> PreparedImage:
+        data = source.data
+        self.asked.append((data, page, max_sent_bytes))
+        if data.startswith(b"bad"):
+            raise ItemError(ErrorCode.UNREADABLE_IMAGE, "not an image")
+        sha = f"sha-{data.decode()}"
+        sizes = {"source_width_px": 28, "source_height_px": 28, "width_px": 28, "height_px": 28}
+        return PreparedImage(
+            source_sha256=sha,
+            source_bytes=len(data),
+            source_format="PNG",
+            media_type="image/png",
+            data=data,
+            page=page,
+            version=source.version,
+            **sizes,
+        )
 
 
 def completion(content: object, *, finish_reason: str = "stop", model: str = "m") -> bytes:

@@ -7,19 +7,44 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from vision_pipeline.adapters.images import ImageReader
+from tests.adapters.archiving import PACK
+from vision_pipeline.adapters.images import ImageReader, TarReader, ZipReader
 from vision_pipeline.core.errors import ErrorCode, ItemError
-from vision_pipeline.core.records import ImageRef
+from vision_pipeline.core.records import ImageRef, SourceImage
 
 BODY = bytes(range(256))
+
+
+class MemoryMembers:
+    """Members by their URI, read as a `MemberReader` reads."""
+
+    def __init__(self, contents):
+        self.contents = contents
+
+    def read(self, member, ref, *, max_bytes):
+        if member.uri not in self.contents:
+            raise ItemError(ErrorCode.SOURCE_MISSING, "no such member")
+        return self.contents[member.uri][: max_bytes + 1]
+
+
+class NoMembers:
+    """Archives that nobody may open."""
+
+    def read(self, member, ref, *, max_bytes):
+        raise AssertionError(member)
 
 
 async def no_fetch(url):
     raise AssertionError(url)
 
 
-def reader(max_bytes=1000):
-    return ImageReader(no_fetch, max_bytes=max_bytes)
+def reader(max_bytes=1000, **settings):
+    return ImageReader(no_fetch, max_bytes=max_bytes, **settings)
+
+
+async def data_of(ref, reading=None):
+    ref = ref if isinstance(ref, ImageRef) else ImageRef(str(ref))
+    return (await (reading or reader()).read(ref)).data
 
 
 async def code_of(ref, reading=None):
@@ -30,8 +55,14 @@ async def code_of(ref, reading=None):
 
 async def test_a_local_file_is_read(tmp_path):
     (tmp_path / "a b%41.png").write_bytes(BODY)
-    assert await reader().read(ImageRef(str(tmp_path / "a b%41.png"))) == BODY
-    assert await reader().read(ImageRef((tmp_path / "a b%41.png").as_uri())) == BODY
+    assert await data_of(tmp_path / "a b%41.png") == BODY
+    assert await data_of((tmp_path / "a b%41.png").as_uri()) == BODY
+
+
+async def test_what_the_source_knew_of_the_version_goes_with_the_bytes(tmp_path):
+    (tmp_path / "a.png").write_bytes(BODY)
+    ref = ImageRef(str(tmp_path / "a.png"), version="17")
+    assert await reader().read(ref) == SourceImage(BODY, "17")
 
 
 @pytest.fixture
@@ -45,7 +76,7 @@ def odd_folder(tmp_path):
 
 
 async def test_a_name_that_is_no_utf8_is_read_through_its_file_url(odd_folder):
-    assert await reader().read(ImageRef(f"file://{odd_folder}/caf%E9.png")) == BODY
+    assert await data_of(f"file://{odd_folder}/caf%E9.png") == BODY
 
 
 @pytest.mark.parametrize("uri", ["", "/nowhere/at/all.png", "/nul\x00.png", "/" + "x" * 5000])
@@ -78,7 +109,7 @@ async def test_sizes_are_limited_everywhere(tmp_path):
     data = "data:image/png;base64," + base64.b64encode(BODY).decode()
     for uri in (path, "memory://limits/a.png", data, "data:," + "x" * 300):
         assert await code_of(uri, reader(255)) == ErrorCode.IMAGE_TOO_LARGE
-    assert await reader(256).read(ImageRef(str(path))) == BODY
+    assert await data_of(path, reader(256)) == BODY
 
 
 async def test_a_remote_file_is_read():
@@ -86,9 +117,9 @@ async def test_a_remote_file_is_read():
         file.write(BODY)
     with fsspec.open("memory://remote/empty.png", "wb"):
         pass
-    assert await reader().read(ImageRef("memory://remote/a.png")) == BODY
-    assert await reader().read(ImageRef("memory://remote/a.png", 256)) == BODY
-    assert await reader().read(ImageRef("memory://remote/empty.png")) == b""
+    assert await data_of("memory://remote/a.png") == BODY
+    assert await data_of(ImageRef("memory://remote/a.png", 256)) == BODY
+    assert await data_of("memory://remote/empty.png") == b""
 
 
 async def test_a_remote_file_that_has_grown_is_not_read_whole():
@@ -116,10 +147,11 @@ async def test_where_private_addresses_are_allowed_an_unknown_scheme_is_a_missin
 @pytest.mark.parametrize("scheme", ["http", "https", "HTTPS"])
 async def test_web_urls_go_to_the_fetcher(scheme):
     async def fetch(url):
-        return url.encode()
+        return SourceImage(url.encode(), "etag")
 
     url = f"{scheme}://example.org/a.png?x=1"
-    assert await ImageReader(fetch, max_bytes=9).read(ImageRef(url)) == url.encode()
+    found = await ImageReader(fetch, max_bytes=9).read(ImageRef(url, version="older"))
+    assert found == SourceImage(url.encode(), "etag")
 
 
 @pytest.mark.parametrize(
@@ -135,7 +167,7 @@ async def test_web_urls_go_to_the_fetcher(scheme):
     ],
 )
 async def test_data_urls_are_decoded(url, wanted):
-    assert await reader().read(ImageRef(url)) == wanted
+    assert await data_of(url) == wanted
 
 
 @pytest.mark.parametrize("url", ["data:image/png;base64", "data:;base64,A", "data:;base64,A*EC"])
@@ -145,3 +177,69 @@ async def test_bad_data_urls_are_unreadable(url):
 
 async def test_a_chain_that_ends_at_an_address_is_blocked():
     assert await code_of("memory://a.png::http://127.0.0.1/x") == ErrorCode.BLOCKED_URL
+
+
+# --- members of containers
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "tar://a.png::/x.tar",
+        "TAR://a::b.png::/x.tar",
+        "tar://a.png::s3://b/x.tar",
+        "tar://a::file:///x",
+    ],
+)
+async def test_a_member_is_read_by_who_reads_its_kind_of_container(uri):
+    members = {"tar": MemoryMembers({uri.replace("TAR", "tar"): BODY}), "zip": NoMembers()}
+    image = await reader(members=members).read(ImageRef(uri, version="17"))
+    assert image == SourceImage(BODY, "17")
+
+
+async def test_a_member_that_is_too_large_is_refused_unread_where_its_size_is_known():
+    uri = "tar://a.png::/x.tar"
+    members = {"tar": MemoryMembers({uri: BODY}), "zip": NoMembers()}
+    assert await code_of(uri, reader(255, members=members)) == ErrorCode.IMAGE_TOO_LARGE
+    assert await data_of(uri, reader(256, members=members)) == BODY
+    large = ImageRef("zip://a.png::/x.zip", 256)
+    assert await code_of(large, reader(255, members=members)) == ErrorCode.IMAGE_TOO_LARGE
+
+
+async def test_what_the_reader_of_members_says_is_passed_on():
+    members = {"tar": MemoryMembers({})}
+    assert await code_of("tar://a::/x", reader(members=members)) == ErrorCode.SOURCE_MISSING
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "zip://a.jpg::http://host/x.zip",
+        "zip://a.jpg::https://host/x.zip",
+        "zip://a.jpg::sftp://10.0.0.1/x.zip",
+        "tar://x::zip://y::/z",
+        "tar://x::http://127.0.0.1/y::/z",
+        "tar://x::tar://y::s3://b/z",
+        "parquet://image/0::odd://a/b",
+    ],
+)
+async def test_a_member_whose_container_could_lead_to_a_private_address_is_blocked(uri):
+    nobody = dict.fromkeys(["tar", "zip", "parquet"], NoMembers())
+    assert await code_of(uri, reader(members=nobody)) == ErrorCode.BLOCKED_URL
+    members = dict.fromkeys(["tar", "zip", "parquet"], MemoryMembers({uri: BODY}))
+    assert await data_of(uri, reader(members=members, allow_private=True)) == BODY
+
+
+async def test_a_member_that_nobody_reads_is_blocked():
+    assert await code_of("zip://a.jpg::/x.zip") == ErrorCode.BLOCKED_URL
+
+
+async def test_members_of_real_archives_are_read(tmp_path):
+    archives = ZipReader()
+    members = {"tar": TarReader(), "zip": archives}
+    for scheme, pack in PACK.items():
+        (tmp_path / f"x.{scheme}").write_bytes(pack({"a.png": BODY}))
+        uri = f"{scheme}://a.png::{tmp_path}/x.{scheme}"
+        assert await data_of(uri, reader(members=members)) == BODY
+        assert await code_of(uri, reader(255, members=members)) == ErrorCode.IMAGE_TOO_LARGE
+    archives.close()

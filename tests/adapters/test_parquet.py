@@ -341,7 +341,15 @@ def settled(store, question="q1"):
 
 def test_nothing_is_settled_at_first(store):
     found = store.settled("q1")
-    assert (found.num_rows, found.schema.names) == (0, ["_fingerprint", "is_answer"])
+    assert (found.num_rows, found.schema.names) == (0, ["_fingerprint", "is_answer", "versions"])
+
+
+def test_settled_items_tell_the_versions_of_their_images(store):
+    group = ({"uri": "a", "version": "v1"}, {"uri": "b", "version": None})
+    whole_run(store, "r1", {"item_id": "a", "image_version": "v7"}, {"item_id": "b"})
+    whole_run(store, "r2", {"item_id": "c", "images": group}, {"item_id": "d"})
+    versions = store.settled("q1")["versions"].to_pylist()
+    assert versions == [["v7"], [None], ["v1", None], [None]]
 
 
 def test_answers_are_settled(store):

@@ -1,28 +1,21 @@
-"""Listing items: folders and manifests, local and behind fsspec."""
+"""Listing items: folders and what a pattern matches, local and behind fsspec."""
 
-import gzip
-import json
 import os
-from decimal import Decimal
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import fsspec
 import pyarrow as pa
-import pyarrow.parquet as pa_parquet
 import pytest
 
 from vision_pipeline.adapters.sources import open_source
-from vision_pipeline.adapters.sources.batches import BATCH_ROWS
+from vision_pipeline.adapters.sources.batches import IMAGE_TYPE
 from vision_pipeline.core.errors import SourceError
-from vision_pipeline.core.records import RESERVED_COLUMNS
+from vision_pipeline.core.records import ImageRef
 
 
 def folder(path, **settings):
     return open_source(path=str(path), manifest=None, **settings)
-
-
-def manifest(path, **settings):
-    return open_source(path=None, manifest=str(path), **settings)
 
 
 def rows_of(source):
@@ -62,19 +55,15 @@ def test_an_image_has_its_absolute_path_size_and_time_of_change(tmp_path):
     put(tmp_path, "a.png")
     os.utime(tmp_path / "a.png", ns=(1, 1_700_000_000_123_456_789))
     [row] = rows_of(folder(tmp_path))
-    assert row == {
-        "item_id": "a.png",
-        "images": [
-            {"uri": str(tmp_path / "a.png"), "size_bytes": 5, "version": "1700000000123456789"}
-        ],
-    }
+    image = ImageRef(str(tmp_path / "a.png"), size_bytes=5, version="1700000000123456789")
+    assert row == {"item_id": "a.png", "images": [asdict(image)]}
 
 
 def test_batches_have_the_promised_schema(tmp_path):
     put(tmp_path, "a.png")
     [batch] = folder(tmp_path).batches()
-    image = pa.struct([("uri", pa.string()), ("size_bytes", pa.int64()), ("version", pa.string())])
-    assert batch.schema.types == [pa.string(), pa.list_(image)]
+    assert batch.schema.types == [pa.string(), pa.list_(IMAGE_TYPE)]
+    assert [field.name for field in IMAGE_TYPE] == [each.name for each in fields(ImageRef)]
 
 
 def test_a_relative_path_is_taken_from_the_working_folder(tmp_path, monkeypatch):
@@ -268,282 +257,3 @@ def test_a_remote_folder_below_that_cannot_be_listed_is_counted(bucket, monkeypa
     source = folder(bucket)
     assert ids_of(source) == ["b.png"]
     assert source.counts == {"unreadable_folders": 1}
-
-
-# --- manifests
-
-ROWS = [{"image": "a.png", "n": 1, "name": "x"}, {"image": "b.png", "n": 2, "name": "y"}]
-
-
-def written(path, rows=ROWS):
-    suffix = path.name.partition(".")[2]
-    if suffix == "parquet":
-        pa_parquet.write_table(pa.Table.from_pylist(rows), path)
-        return path
-    if suffix.startswith(("jsonl", "ndjson")):
-        text = "".join(json.dumps(row) + "\n" for row in rows)
-    else:
-        mark = "\t" if suffix == "tsv" else ","
-        lines = [mark.join(rows[0]), *(mark.join(map(str, row.values())) for row in rows)]
-        text = "\n".join(lines) + "\n"
-    data = text.encode()
-    path.write_bytes(gzip.compress(data) if suffix.endswith("gz") else data)
-    return path
-
-
-@pytest.mark.parametrize(
-    "name", ["m.csv", "m.tsv", "m.jsonl", "m.ndjson", "m.parquet", "m.csv.gz", "m.jsonl.gz"]
-)
-def test_every_kind_of_manifest_gives_the_same_items(tmp_path, name):
-    put(tmp_path, "a.png")
-    rows = rows_of(manifest(written(tmp_path / name)))
-    assert [row["item_id"] for row in rows] == ["a.png", "b.png"]
-    assert [(row["n"], row["name"]) for row in rows] == [(1, "x"), (2, "y")]
-    assert "image" not in rows[0]
-    assert rows[0]["images"][0]["uri"] == str(tmp_path / "a.png")
-    assert rows[0]["images"][0]["size_bytes"] == 5
-    assert rows[1]["images"] == [
-        {"uri": str(tmp_path / "b.png"), "size_bytes": None, "version": ""}
-    ]
-
-
-def test_a_remote_manifest_leads_to_remote_images(bucket):
-    upload(f"{bucket}/lists/m.csv", b"image\na.png\n/local.png\ns3://b/c.png\n")
-    assert uris_of(manifest(f"{bucket}/lists/m.csv")) == [
-        [f"{bucket}/lists/a.png"],
-        ["/local.png"],
-        ["s3://b/c.png"],
-    ]
-
-
-def test_image_values_may_be_paths_and_urls_of_every_kind(tmp_path):
-    put(tmp_path, "sub/a.png")
-    values = [
-        "sub/a.png",
-        str(tmp_path / "sub/a.png"),
-        (tmp_path / "sub/a.png").as_uri(),
-        "s3://bucket/a.png",
-        "https://example.org/a.png?x=1",
-        "data:image/png;base64,AAEC",
-        "nul\0.png",
-    ]
-    rows = [{"image": value} for value in values]
-    found = rows_of(manifest(written(tmp_path / "m.jsonl", rows)))
-    images = [row["images"][0] for row in found]
-    local = str(tmp_path / "sub/a.png")
-    assert [each["uri"] for each in images[:6]] == [local, local, local, *values[3:6]]
-    assert [each["size_bytes"] for each in images] == [5, 5, 5, None, None, None, None]
-    assert [row["item_id"] for row in found[:5]] == values[:5]
-    assert found[5]["item_id"].startswith("data:")
-    assert len(found[5]["item_id"]) == 5 + 16
-
-
-def test_repeated_values_get_ids_that_stay_unique(tmp_path):
-    values = ["a", "a", "a (2)", "a", "b"]
-    path = written(tmp_path / "m.jsonl", [{"image": value} for value in values])
-    assert ids_of(manifest(path)) == ["a", "a (2)", "a (2) (2)", "a (3)", "b"]
-
-
-def test_an_empty_value_is_an_item_without_an_address(tmp_path):
-    path = written(tmp_path / "m.jsonl", [{"image": None}, {"image": ""}, {"image": "a"}])
-    assert [uris[0] for uris in uris_of(manifest(path))][:2] == ["", ""]
-    assert len(set(ids_of(manifest(path)))) == 3
-
-
-def test_ids_may_come_from_a_column_and_keep_their_zeros(tmp_path):
-    path = tmp_path / "m.csv"
-    path.write_text("image,sku\na,0071\na,71\n")
-    rows = rows_of(manifest(path, id_column="sku"))
-    assert [(row["item_id"], row["sku"]) for row in rows] == [("0071", "0071"), ("71", "71")]
-
-
-def test_groups_that_differ_in_zeros_and_images_named_like_a_group_stay_apart(tmp_path):
-    path = tmp_path / "m.csv"
-    path.write_text("image,grp\na,01\nb,1\n01,\nc,\n")
-    found = rows_of(manifest(path, group_by="grp"))
-    assert [row["item_id"] for row in found] == ["01", "1", "01 (2)", "c"]
-    assert [len(row["images"]) for row in found] == [1, 1, 1, 1]
-
-
-def test_a_text_of_json_that_looks_like_a_date_stays_a_text(tmp_path):
-    path = tmp_path / "m.jsonl"
-    path.write_text('{"image": "a", "day": "2026-01-01"}\n')
-    assert rows_of(manifest(path))[0]["day"] == "2026-01-01"
-
-
-def test_text_that_is_not_utf_8_is_refused_with_its_column(tmp_path):
-    path = tmp_path / "m.csv"
-    path.write_bytes("image,shop\na,Café\n".encode("latin-1"))
-    with pytest.raises(SourceError, match="'shop' is not UTF-8"):
-        rows_of(manifest(path))
-
-
-def test_an_id_column_may_have_the_name_of_the_items_own(tmp_path):
-    path = written(tmp_path / "m.csv", [{"image": "a", "item_id": "x"}])
-    source = manifest(path, id_column="item_id", reserved=RESERVED_COLUMNS)
-    assert ids_of(source) == ["x"]
-    assert next(iter(source.batches())).schema.names == ["item_id", "images"]
-
-
-@pytest.mark.parametrize(("second", "words"), [("x", ["'x'", "row 2"]), (None, ["empty", "row 2"])])
-def test_an_id_that_is_repeated_or_empty_is_refused_with_its_row(tmp_path, second, words):
-    path = written(tmp_path / "m.jsonl", [{"image": "a", "k": "x"}, {"image": "b", "k": second}])
-    complaint = complaint_of(manifest(path, id_column="k"))
-    assert all(word in complaint for word in words)
-
-
-def test_types_are_kept(tmp_path):
-    table = pa.table(
-        {
-            "image": ["a"],
-            "i": pa.array([1], pa.int32()),
-            "f": [1.5],
-            "b": [True],
-            "t": pa.array([0], pa.timestamp("ms")),
-            "d": pa.array([Decimal("1.10")], pa.decimal128(5, 2)),
-            "l": [[1, 2]],
-            "s": [{"x": {"y": "z"}}],
-            "c": pa.array(["k"]).dictionary_encode(),
-        }
-    )
-    pa_parquet.write_table(table, tmp_path / "m.parquet")
-    [batch] = manifest(tmp_path / "m.parquet").batches()
-    assert batch.schema.names[2:] == table.schema.names[1:]
-    assert [batch.schema.field(name).type for name in table.schema.names[1:]] == (
-        table.schema.types[1:]
-    )
-
-
-@pytest.mark.parametrize("name", ["m.csv", "m.jsonl", "m.parquet"])
-def test_types_can_be_set(tmp_path, name):
-    path = written(tmp_path / name)
-    [batch] = manifest(path, column_types={"n": "float64"}).batches()
-    assert batch.schema.field("n").type == pa.float64()
-
-
-def test_numbers_in_the_image_column_stay_text(tmp_path):
-    path = tmp_path / "m.csv"
-    path.write_text("image\n007\n")
-    assert ids_of(manifest(path)) == ["007"]
-
-
-def test_a_byte_order_mark_and_line_breaks_in_values_are_taken(tmp_path):
-    path = tmp_path / "m.csv"
-    path.write_bytes(b'\xef\xbb\xbfimage,text\r\na,"one\ntwo"\r\n')
-    assert rows_of(manifest(path))[0]["text"] == "one\ntwo"
-
-
-@pytest.mark.parametrize("content", [b"", b"\n", b"\xef\xbb\xbf", b"image,n\n"])
-@pytest.mark.parametrize("name", ["m.csv", "m.jsonl"])
-def test_an_empty_manifest_gives_no_batch(tmp_path, content, name):
-    if name == "m.jsonl" and b"image" in content:
-        content = b""
-    (tmp_path / name).write_bytes(content)
-    assert list(manifest(tmp_path / name).batches()) == []
-    assert list(manifest(tmp_path / name, group_by="image").batches()) == []
-
-
-def test_long_manifests_come_in_batches_of_bounded_size(tmp_path):
-    path = tmp_path / "m.csv"
-    path.write_text("image\n" + "".join(f"s3://b/{n}\n" for n in range(BATCH_ROWS + 5)))
-    sizes = [batch.num_rows for batch in manifest(path).batches()]
-    assert sum(sizes) == BATCH_ROWS + 5
-    assert max(sizes) <= BATCH_ROWS
-
-
-def test_a_missing_column_names_those_there_are_and_the_nearest(tmp_path):
-    path = written(tmp_path / "m.csv", [{"imag": "a", "label": "b"}])
-    complaint = complaint_of(manifest(path))
-    assert "'image'" in complaint
-    assert "imag, label" in complaint
-    assert "did you mean 'imag'" in complaint
-    assert "did you mean" not in complaint_of(manifest(path, image_column="zzz"))
-
-
-@pytest.mark.parametrize("key", ["group_by", "id_column"])
-def test_other_configured_columns_must_be_there_too(tmp_path, key):
-    assert f"source.{key}" in complaint_of(manifest(written(tmp_path / "m.csv"), **{key: "none"}))
-
-
-def test_types_of_columns_that_are_missing_or_unknown_are_refused(tmp_path):
-    path = written(tmp_path / "m.csv")
-    assert "column_types" in complaint_of(manifest(path, column_types={"none": "string"}))
-    assert "'number'" in complaint_of(manifest(path, column_types={"n": "number"}))
-
-
-@pytest.mark.parametrize("name", ["status", "item_id", "images"])
-def test_reserved_names_are_refused_with_all_of_them(tmp_path, name):
-    path = written(tmp_path / "m.csv", [{"image": "a", name: "b"}])
-    complaint = complaint_of(manifest(path, reserved=RESERVED_COLUMNS))
-    assert f"rename '{name}'" in complaint
-    assert "cost_usd" in complaint
-
-
-def test_a_column_that_is_there_twice_is_refused(tmp_path):
-    (tmp_path / "m.csv").write_text("image,a,a\nx,1,2\n")
-    assert "'a'" in complaint_of(manifest(tmp_path / "m.csv"))
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "words"),
-    [
-        ("m.csv", b"image,n\na,1\nb\n", "Expected 2 columns"),
-        ("m.csv", b"image\n\xe9\n", "UTF8"),
-        ("m.jsonl", b'{"image": "a"}\n{"image": \n', "JSON parse error"),
-        ("m.jsonl", b'[{"image": "a"}]', "JSON parse error"),
-        ("m.parquet", b"no parquet", "Parquet"),
-        ("m.csv.gz", b"not packed", "gzip"),
-    ],
-)
-def test_what_cannot_be_parsed_is_named_with_the_cause(tmp_path, name, content, words):
-    (tmp_path / name).write_bytes(content)
-    complaint = complaint_of(manifest(tmp_path / name))
-    assert str(tmp_path / name) in complaint
-    assert words in complaint
-
-
-def test_a_type_that_was_guessed_wrong_says_how_to_set_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("vision_pipeline.adapters.sources.tables._BLOCK_BYTES", 1000)
-    path = tmp_path / "m.csv"
-    path.write_text("image,n\n" + "a,1\n" * 1000 + "b,x\n")
-    assert "source.column_types" in complaint_of(manifest(path))
-    assert len(ids_of(manifest(path, column_types={"n": "string"}))) == 1001
-
-
-@pytest.mark.parametrize("name", ["none.csv", "none.parquet"])
-def test_a_manifest_that_is_missing_is_named(tmp_path, name):
-    assert f"{name}: there is no such manifest" in complaint_of(manifest(tmp_path / name))
-
-
-def test_a_manifest_of_an_unknown_kind_names_those_there_are(tmp_path):
-    assert ".parquet" in complaint_of(manifest(tmp_path / "m.xlsx"))
-
-
-# --- groups
-
-
-@pytest.mark.parametrize("name", ["m.csv", "m.jsonl", "m.parquet"])
-def test_rows_of_one_group_make_one_item(tmp_path, name):
-    rows = [
-        {"image": "a1", "pair": 2, "note": "first"},
-        {"image": "b1", "pair": 1, "note": "second"},
-        {"image": "a2", "pair": 2, "note": "third"},
-    ]
-    found = rows_of(manifest(written(tmp_path / name, rows), group_by="pair"))
-    assert [row["item_id"] for row in found] == ["2", "1"]
-    assert [[each["uri"][-2:] for each in row["images"]] for row in found] == [["a1", "a2"], ["b1"]]
-    assert [(str(row["pair"]), row["note"]) for row in found] == [("2", "first"), ("1", "second")]
-
-
-def test_rows_without_a_group_are_items_of_their_own(tmp_path):
-    rows = [{"image": "a", "pair": None}, {"image": "a", "pair": None}, {"image": "b", "pair": "p"}]
-    assert ids_of(manifest(written(tmp_path / "m.jsonl", rows), group_by="pair")) == [
-        "a",
-        "a (2)",
-        "p",
-    ]
-
-
-def test_groups_and_an_id_column_contradict_each_other():
-    with pytest.raises(SourceError, match="id_column"):
-        manifest("m.csv", group_by="a", id_column="b")

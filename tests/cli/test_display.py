@@ -1,12 +1,9 @@
 """The display on a terminal and elsewhere."""
 
 import io
-import os
 import sys
 
-from rich.console import Console
-
-from vision_pipeline.cli.display import Display, quiet_libraries
+from vision_pipeline.cli.display import Display
 
 
 class Terminal(io.StringIO):
@@ -40,21 +37,3 @@ def test_a_line_tells_the_same_without_a_terminal():
     display.progress.total, display.progress.done, display.progress.worked = 10, 4, 4
     assert display.line().startswith("receipts: 4/10 · ")
     assert "left" in display.line()
-
-
-def test_what_c_libraries_print_does_not_reach_the_terminal(capfd):
-    with quiet_libraries() as stderr:
-        os.write(2, b"TIFFReadDirectory: noise\n")
-        Console(file=stderr).print("ours")
-    err = capfd.readouterr().err
-    assert "noise" not in err
-    assert "ours" in err
-
-
-def test_stderr_is_itself_again_afterwards(capfd):
-    before = sys.stderr
-    with quiet_libraries():
-        pass
-    os.write(2, b"heard\n")
-    assert sys.stderr is before
-    assert "heard" in capfd.readouterr().err

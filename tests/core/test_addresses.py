@@ -2,7 +2,7 @@
 
 import pytest
 
-from vision_pipeline.core.addresses import is_literal, is_public
+from vision_pipeline.core.addresses import is_literal, is_local_name, is_public
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,7 @@ def test_public_addresses_are_public(address):
         "fec0::1",
         "ff02::1",
         "2001:db8::1",
+        "3fff::1",
         "2001::1",
         "::ffff:127.0.0.1",
         "::ffff:169.254.169.254",
@@ -54,7 +55,21 @@ def test_other_addresses_are_not(address):
 
 
 @pytest.mark.parametrize(
-    "host", ["127.0.0.1", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "1.0x7f", "::1", "1."]
+    "host",
+    [
+        "127.0.0.1",
+        "127.1",
+        "2130706433",
+        "0x7f000001",
+        "0177.0.0.1",
+        "1.0x7f",
+        "::1",
+        "1.",
+        "127\u30020\u30020\u30021",
+        "a\uff611",
+        "\u2460\u2461\u2466.\u24ea.\u24ea.\u2460",
+        "\uff10\uff5817f000001",
+    ],
 )
 def test_numbers_in_any_spelling_are_literals(host):
     assert is_literal(host)
@@ -65,3 +80,15 @@ def test_numbers_in_any_spelling_are_literals(host):
 )
 def test_names_are_not_literals(host):
     assert not is_literal(host)
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LocalHost.", "images.localhost", "\uff4cocalhost", "a\u3002localhost"]
+)
+def test_names_that_always_mean_this_machine_are_local(host):
+    assert is_local_name(host)
+
+
+@pytest.mark.parametrize("host", ["localhost.example", "notlocalhost", "example.org", "", "."])
+def test_other_names_are_not_local(host):
+    assert not is_local_name(host)

@@ -52,6 +52,12 @@ def test_nothing_that_is_closed_is_open_by_default():
     assert not source.allow_private_urls
 
 
+def test_an_order_within_groups_needs_groups():
+    with pytest.raises(ValidationError, match="group_by"):
+        SourceConfig(manifest="a.csv", order_by="page")
+    assert SourceConfig(manifest="a.csv", group_by="pair", order_by="page").order_by == "page"
+
+
 def test_a_configuration_saved_is_the_configuration_read():
     config = RunConfig.model_validate(
         SMALLEST

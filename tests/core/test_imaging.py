@@ -18,9 +18,10 @@ from vision_pipeline.core.errors import ErrorCode, ItemError
 from vision_pipeline.core.image_colour import plain, resizable
 from vision_pipeline.core.image_decoding import DECODER_ERRORS
 from vision_pipeline.core.image_encoding import encode
-from vision_pipeline.core.image_formats import recognise
-from vision_pipeline.core.imaging import ImageSettings, prepare
-from vision_pipeline.core.tokens import TokenRule
+from vision_pipeline.core.image_formats import PLUGIN_PACKAGES, recognise
+from vision_pipeline.core.image_settings import ImageSettings
+from vision_pipeline.core.imaging import prepare
+from vision_pipeline.core.sizing import SizeRule
 
 NASTY = Path(__file__).parents[3] / "shared" / "data"
 RED, WHITE, BLUE = (200, 30, 30), (255, 255, 255), (30, 30, 200)
@@ -31,6 +32,10 @@ def encoded(image, kind, **options):
     written = BytesIO()
     image.save(written, kind, **options)
     return written.getvalue()
+
+
+def decoded_bytes(data):
+    return Image.open(BytesIO(data)).convert("RGB").tobytes()
 
 
 def decoded(prepared):
@@ -340,16 +345,22 @@ def swapped_profile():
     return data.replace(b"rXYZ", b"tmpX").replace(b"gXYZ", b"rXYZ").replace(b"tmpX", b"gXYZ")
 
 
-def test_an_srgb_profile_leaves_the_file_untouched():
-    source = encoded(photo(), "JPEG", icc_profile=profile_bytes(ImageCms.createProfile("sRGB")))
-    assert prepare(source, ImageSettings()).data == source
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_an_srgb_profile_leaves_the_pixels_untouched_and_is_cut_out(kind):
+    profile = profile_bytes(ImageCms.createProfile("sRGB"))
+    source, bare = encoded(photo(), kind, icc_profile=profile), encoded(photo(), kind)
+    sent = prepare(source, ImageSettings()).data
+    assert profile not in sent
+    assert decoded_bytes(sent) == decoded_bytes(bare)
+    assert len(sent) <= len(bare) + 18  # WebP keeps its extended header
+    assert prepare(source, ImageSettings(strip_metadata=False)).data == source
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 def test_a_broken_profile_is_ignored(mode):
     source = encoded(photo(mode=mode), "JPEG", icc_profile=b"no profile")
     prepared = prepare(source, ImageSettings())
-    assert (prepared.data == source) == (mode != "CMYK")
+    assert (prepared.data == encoded(photo(mode=mode), "JPEG")) == (mode != "CMYK")
 
 
 def test_another_profile_is_converted_to_srgb():
@@ -362,7 +373,7 @@ def test_another_profile_is_converted_to_srgb():
 
 def test_a_profile_of_another_colour_model_is_ignored():
     grey = encoded(photo(mode="L"), "JPEG", icc_profile=swapped_profile())
-    assert prepare(grey, ImageSettings()).data == grey
+    assert prepare(grey, ImageSettings()).data == encoded(photo(mode="L"), "JPEG")
 
 
 def test_a_grey_profile_is_converted_and_grey_stays_grey():
@@ -400,7 +411,7 @@ def test_sizes_follow_the_models_own_rule_and_never_grow(width, height, side):
     source = encoded(Image.new("L", (width, height), 90), "JPEG")
     prepared = prepare(source, ImageSettings(max_side_px=side))
     sent = (prepared.width_px, prepared.height_px)
-    assert sent == TokenRule(patch_px=28, max_side_px=side).scaled(width, height)
+    assert sent == SizeRule(max_side_px=side, patch_px=28).sent(width, height)
     assert sent == decoded(prepared).size
     assert sent[0] <= min(width, side)
     assert sent[1] <= min(height, side)
@@ -410,7 +421,7 @@ def test_sizes_follow_the_models_own_rule_and_never_grow(width, height, side):
 def test_scaling_down_keeps_the_picture(kind):
     image = photo(90, 70).resize((1800, 1400), Image.Resampling.BICUBIC)
     shown = decoded(prepare(encoded(image, kind, quality=95), ImageSettings(max_side_px=400)))
-    wanted = image.resize((400, 311), Image.Resampling.LANCZOS)
+    wanted = image.resize(shown.size, Image.Resampling.LANCZOS)
     assert max(ImageStat.Stat(ImageChops.difference(shown, wanted)).mean) < 5
 
 
@@ -528,7 +539,10 @@ def test_a_file_that_was_damaged_gives_an_image_or_an_item_error(kind, data):
         (b"\x00\x00\x02" + b"\x00" * 20 + b"TRUEVISION-XFILE.\x00", "TGA"),
     ],
 )
-def test_known_formats_that_are_not_decoded_are_named(source, name):
+def test_known_formats_that_are_not_decoded_are_named(monkeypatch, source, name):
+    if name in PLUGIN_PACKAGES:
+        monkeypatch.setitem(PLUGIN_PACKAGES, name, "a_package_that_is_not_installed")
+        monkeypatch.delitem(Image.OPEN, name, raising=False)
     with pytest.raises(ItemError) as caught:
         prepare(source, ImageSettings())
     assert caught.value.code == ErrorCode.UNSUPPORTED_FORMAT
@@ -570,6 +584,14 @@ def test_a_plugin_may_give_an_image_that_is_no_file(monkeypatch):
 def test_too_many_bytes_are_refused_before_anything_is_read():
     limits = ImageSettings(max_source_bytes=10)
     assert code_of(b"\xff\xd8\xff" + b"x" * 10, limits) == ErrorCode.IMAGE_TOO_LARGE
+
+
+def test_a_decoder_without_memory_says_that_the_image_is_too_large(monkeypatch):
+    def out_of_memory(*_):
+        raise MemoryError
+
+    monkeypatch.setitem(Image.OPEN, "JXL", (out_of_memory, None))
+    assert code_of(b"\xff\x0a") == ErrorCode.IMAGE_TOO_LARGE
 
 
 def test_too_many_pixels_are_refused_by_the_header():

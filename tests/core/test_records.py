@@ -14,6 +14,7 @@ from vision_pipeline.core.records import (
 
 DOCUMENTED = """
 item_id image_uri image_sha256 image_bytes image_format image_width_px image_height_px
+image_note image_version
 sent_width_px sent_height_px sent_bytes images
 status error_code error_detail
 reply_text finish_reason attempts repaired

@@ -1,11 +1,11 @@
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import pyarrow as pa
 import pytest
 
-from tests.fakes import ListSource, MemoryImages, MemoryLedger, ScriptedModel, prepare_text
+from tests.fakes import ListSource, MemoryImages, MemoryLedger, ScriptedModel, TextPreparer
 from vision_pipeline.adapters.output import OutputFolder
 from vision_pipeline.adapters.parquet.store import ResultStore
 from vision_pipeline.core.config import RunConfig
@@ -38,6 +38,7 @@ class Bench:
         self.root = root
         self.source = ListSource(["a", "b", "c"])
         self.images = MemoryImages()
+        self.preparer = TextPreparer()
         self.model = ScriptedModel()
         self.ledger = MemoryLedger()
         self.template = TEMPLATE
@@ -45,6 +46,7 @@ class Bench:
         self.price: Price | None = Price(input=1.0, output=2.0)
         self.fresh = False
         self.grace_s = 5.0
+        self.is_changed: Callable[[Sequence[tuple[str, str]]], list[bool]] | None = None
 
     def services(self) -> Services:
         config = RunConfig.model_validate(
@@ -58,14 +60,16 @@ class Bench:
             question=question,
             body_format=BodyFormat({"model": "m"}, template.schema and template.schema.document),
             price=self.price,
-            prepare=prepare_text,
             source=self.source,
             images=self.images,
+            preparer=self.preparer,
             model=self.model,
             ledger=self.ledger,
             results=ResultStore(OutputFolder(self.root)),
             progress=Progress(),
             slots=asyncio.Semaphore(8),
+            preparing=asyncio.Semaphore(4),
+            is_changed=self.is_changed,
             stop=Stop(),
             fresh=self.fresh,
             grace_s=self.grace_s,

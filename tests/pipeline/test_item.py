@@ -1,9 +1,38 @@
 """Items of several images, linked images, and what their rows tell."""
 
+import asyncio
+from dataclasses import replace
+
 import orjson
 import pyarrow as pa
 
-from tests.fakes import IMAGES, ListSource
+from tests.fakes import IMAGES, ListSource, MemoryImages
+
+
+class PageSource(ListSource):
+    """Each file's first two pages."""
+
+    def batches(self):
+        for name in self.names:
+            pages = [{"uri": name, "size_bytes": 1, "version": "1", "page": n} for n in (1, 2)]
+            ids = [f"{name}#page={n}" for n in (1, 2)]
+            images = pa.array([[page] for page in pages], IMAGES)
+            yield pa.RecordBatch.from_pydict({"item_id": ids, "images": images})
+
+
+class CountingImages(MemoryImages):
+    """Knows how many were read at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.at_once = self.most = 0
+
+    async def read(self, ref):
+        self.at_once += 1
+        self.most = max(self.most, self.at_once)
+        await asyncio.sleep(0)
+        self.at_once -= 1
+        return await super().read(ref)
 
 
 class GroupSource(ListSource):
@@ -76,3 +105,43 @@ async def test_a_template_that_fails_on_a_value_is_one_error_row(bench):
     bench.answers_with(captioned)
     await bench.run()
     assert bench.column("error_code") == {"a": None, "b": "unrendered_prompt"}
+
+
+async def test_the_images_of_a_group_share_the_bytes_of_a_request(bench):
+    bench.source = GroupSource(["before", "after"])
+    bench.answers_with(captioned)
+    services = replace(bench.services(), max_request_bytes=1000, max_image_bytes=800)
+    await bench.run(services)
+    assert {most for _, _, most in bench.preparer.asked} == {500}
+    bench.source = ListSource(["alone"])
+    await bench.run(replace(bench.services(), max_request_bytes=1000, max_image_bytes=800))
+    assert bench.preparer.asked[-1] == (b"alone", None, 800)
+
+
+async def test_a_page_is_prepared_asked_and_named_on_its_own(bench):
+    bench.source = PageSource(["doc.pdf"])
+    bench.answers_with(captioned)
+    await bench.run()
+    assert sorted(page for _, page, _ in bench.preparer.asked) == [1, 2]
+    assert len(bench.model.asked) == 2
+    assert bench.column("image_uri") == {
+        "doc.pdf#page=1": "doc.pdf#page=1",
+        "doc.pdf#page=2": "doc.pdf#page=2",
+    }
+
+
+async def test_a_row_tells_the_version_that_was_read_and_what_is_not_shown(bench):
+    bench.source = ListSource(["a"])
+    bench.source.versions = {"a": "etag-7"}
+    bench.answers_with(captioned)
+    await bench.run()
+    assert bench.column("image_version") == {"a": "etag-7"}
+    assert bench.column("image_note") == {"a": None}
+
+
+async def test_images_are_read_some_at_a_time(bench):
+    names = [f"image-{number}" for number in range(30)]
+    bench.source, bench.images = ListSource(names), CountingImages()
+    bench.answers_with(captioned)
+    await bench.run()
+    assert bench.images.most == 4

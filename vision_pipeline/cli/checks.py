@@ -13,7 +13,7 @@ import httpx
 from vision_pipeline.cli.engines import server_is_set
 from vision_pipeline.core.config import RunConfig
 from vision_pipeline.core.errors import ConfigError, EndpointError, RunError, SourceError
-from vision_pipeline.wiring import library, services
+from vision_pipeline.wiring import images, library, services
 
 SERVER_TIMEOUT_S = 5.0
 
@@ -52,7 +52,7 @@ def _prompt(config: RunConfig) -> str:
 
 
 def _source(config: RunConfig) -> str:
-    source = services.build_source(config)
+    source = images.build_source(config, count_pages=lambda _: 1)
     first = next(source.batches(), None)
     if first is None:
         raise SourceError(f"{config.source.path or config.source.manifest}: no images")

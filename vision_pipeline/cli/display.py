@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from time import monotonic
 from types import TracebackType
-from typing import Self, TextIO
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
@@ -26,7 +21,6 @@ from vision_pipeline.pipeline.stop import Stop
 
 BAR_INTERVAL_S = 0.2
 LINE_INTERVAL_S = 10.0
-STDERR_FD = 2
 MAX_EXAMPLE = 160  # characters
 
 
@@ -43,14 +37,13 @@ class Display:
         self.progress = Progress()
         self.stop = Stop()
         self._name = name
-        self._open = ExitStack()
         self._started_s = monotonic()
         self._ended = threading.Event()
         self.painted = threading.Event()
         self._thread = threading.Thread(target=self._show, name="display", daemon=True)
 
     def __enter__(self) -> Self:
-        self._console = Console(file=self._open.enter_context(quiet_libraries()))
+        self._console = Console(stderr=True)
         self._thread.start()
         return self
 
@@ -64,7 +57,6 @@ class Display:
         self._thread.join()
         if isinstance(error, RunError) and self.progress.worked:
             self._print(self.line())
-        self._open.close()
 
     def _show(self) -> None:
         if self._console.is_terminal:
@@ -124,35 +116,6 @@ class Display:
         if self.stop.requested.is_set():
             parts.insert(0, "stopping, again to cut off")  # requests on the wire may finish
         return " · ".join(parts)
-
-
-@contextmanager
-def quiet_libraries() -> Iterator[TextIO]:
-    """Keep what image decoders write past Python off the terminal; gives the real stderr.
-
-    libtiff alone prints hundreds of lines about one damaged file; its row says what is wrong.
-    """
-    try:
-        shown = os.dup(sys.stderr.fileno())
-        saved = os.dup(STDERR_FD)
-    except (AttributeError, OSError):  # stderr is no file, as in a notebook
-        yield sys.stderr
-        return
-    sys.stderr.flush()
-    # Never closed: log handlers that were made within the block write to it until the process ends.
-    real = os.fdopen(
-        shown, "w", encoding=sys.stderr.encoding, errors="backslashreplace", closefd=False
-    )
-    previous, sys.stderr = sys.stderr, real
-    with Path(os.devnull).open("wb") as nowhere:
-        os.dup2(nowhere.fileno(), STDERR_FD)
-    try:
-        yield real
-    finally:
-        real.flush()
-        sys.stderr = previous
-        os.dup2(saved, STDERR_FD)
-        os.close(saved)
 
 
 def print_summary(config: RunConfig, summary: Summary) -> None:

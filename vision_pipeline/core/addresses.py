@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import unicodedata
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: the last 32 bits are an IPv4 address
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # all that IANA has given out (RFC 4291)
 _TEREDO = ipaddress.IPv6Network("2001::/32")
+_DOCUMENTATION = ipaddress.IPv6Network("3fff::/20")  # RFC 9637; the standard library learns it late
 _LAST_LABEL_IS_NUMBER = re.compile(r"(?:^|\.)(?:[0-9]+|0[xX][0-9a-fA-F]*)\.?$")
 
 
@@ -27,16 +29,30 @@ def is_public(address: str) -> bool:
     carried = _carried_v4(parsed)
     if carried is not None:
         return _is_public_v4(carried)
-    return parsed in _GLOBAL_UNICAST and parsed not in _TEREDO and parsed.is_global
+    if parsed in _TEREDO or parsed in _DOCUMENTATION:
+        return False
+    return parsed in _GLOBAL_UNICAST and parsed.is_global
 
 
 def is_literal(host: str) -> bool:
     """Whether a URL's host is an address and not a name, in canonical form or an odd one.
 
-    Decimal, octal, hexadecimal and shortened IPv4 (`2130706433`, `0177.0.0.1`, `127.1`) count:
-    a name never ends in a number (URL Standard, "ends in a number").
+    Decimal, octal, hexadecimal and shortened IPv4 (`2130706433`, `0177.0.0.1`, `127.1`) count, in
+    whatever digits and dots Unicode has: a name never ends in a number (URL Standard, "ends in a
+    number").
     """
-    return ":" in host or _LAST_LABEL_IS_NUMBER.search(host) is not None
+    return ":" in host or _LAST_LABEL_IS_NUMBER.search(_plain(host)) is not None
+
+
+def is_local_name(host: str) -> bool:
+    """Whether a URL's host is a name that always means this machine (RFC 6761, 6.3)."""
+    labels = _plain(host).lower().removesuffix(".").split(".")
+    return labels[-1] == "localhost"
+
+
+def _plain(host: str) -> str:
+    """A host with Unicode's variants of letters, digits and dots made plain (UTS #46, 4)."""
+    return unicodedata.normalize("NFKC", host).replace("\u3002", ".")
 
 
 def _carried_v4(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:

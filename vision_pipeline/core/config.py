@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     JsonValue,
     ValidationError,
-    ValidationInfo,
     ValidatorFunctionWrapHandler,
     WrapValidator,
-    field_validator,
     model_validator,
 )
 
+from vision_pipeline.core.config_images import ImageConfig, SourceConfig
 from vision_pipeline.core.config_rules import (
     INT64_MAX,
     OWN_FIELDS,
@@ -24,92 +21,7 @@ from vision_pipeline.core.config_rules import (
     check_address,
     fits_json,
 )
-
-MEBIBYTE = 1024 * 1024
-
-MAX_BYTES = 2**40
-
-
-def at(position: int, **extra: object) -> dict[str, Any]:
-    """Schema extras: forms show fields in the order of `position`."""
-    return {"position": position, **extra}
-
-
-class Section(BaseModel):
-    """A part of the configuration: frozen, and unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_yes_for_a_number(cls, value: object, info: ValidationInfo) -> object:
-        # YAML reads `yes` and `on` as true, and true would pass as 1.
-        expects = cls.model_fields[str(info.field_name)].annotation
-        if isinstance(value, bool) and expects is not bool:
-            raise ValueError(f"{str(value).lower()} is neither a number nor text")
-        return value
-
-
-class SourceConfig(Section):
-    """Where the images are: a folder, or a manifest that lists them."""
-
-    path: str | None = Field(
-        default=None, description="Folder or single image; local or a URL.", json_schema_extra=at(0)
-    )
-    manifest: str | None = Field(
-        default=None, description="CSV, JSON Lines or Parquet file.", json_schema_extra=at(1)
-    )
-    image_column: str = Field(
-        default="image",
-        description="Manifest column with paths or URLs.",
-        json_schema_extra=at(2),
-    )
-    id_column: str | None = Field(
-        default=None, description="Manifest column with unique ids.", json_schema_extra=at(3)
-    )
-    group_by: str | None = Field(
-        default=None,
-        description="Manifest column whose equal values make one request of several images.",
-        json_schema_extra=at(4),
-    )
-    include: tuple[str, ...] = Field(
-        default=(),
-        description="Patterns of files to take; empty: all images.",
-        json_schema_extra=at(5),
-    )
-    exclude: tuple[str, ...] = Field(
-        default=(), description="Patterns of files to leave out.", json_schema_extra=at(6)
-    )
-    follow_links: bool = Field(
-        default=False,
-        description="Follow links that leave the source folder.",
-        json_schema_extra=at(7),
-    )
-    column_types: dict[str, str] = Field(
-        default_factory=dict,
-        description="Types of CSV columns, such as {zip: string}, where the guess is wrong.",
-        json_schema_extra=at(8),
-    )
-    allow_private_urls: bool = Field(
-        default=False,
-        description="Fetch image URLs on private addresses too.",
-        json_schema_extra=at(9),
-    )
-    limit: int | None = Field(
-        default=None,
-        ge=1,
-        le=MAX_BYTES,
-        description="Take only the first N items.",
-        json_schema_extra=at(10),
-    )
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if (self.path is None) == (self.manifest is None):
-            raise ValueError("give exactly one of `path` (a folder) and `manifest` (a file)")
-        if self.manifest is None and (self.group_by or self.id_column):
-            raise ValueError("`group_by` and `id_column` name columns of a `manifest`")
-        return self
+from vision_pipeline.core.config_section import MAX_BYTES, Section, at
 
 
 class ModelConfig(Section):
@@ -175,37 +87,6 @@ class ModelConfig(Section):
         if self.provider == "openai" and self.base_url is None:
             raise ValueError("provider `openai` needs `base_url`, such as http://localhost:8000/v1")
         return self
-
-
-class ImageConfig(Section):
-    """How an image is made ready for the model."""
-
-    max_side_px: int = Field(
-        default=1540,
-        ge=16,
-        le=10_000,
-        description="Longer side after scaling down; images are never enlarged.",
-        json_schema_extra=at(0),
-    )
-    format: Literal["auto", "jpeg", "png"] = Field(default="auto", json_schema_extra=at(1))
-    quality: int = Field(default=90, ge=1, le=95, json_schema_extra=at(2))
-    strip_metadata: bool = Field(
-        default=True, description="Cut GPS and other metadata out.", json_schema_extra=at(3)
-    )
-    verify: Literal["full", "structure"] = Field(
-        default="full",
-        description="full: decode also what goes out untouched, so that a cut file costs no call.",
-        json_schema_extra=at(4),
-    )
-    send: Literal["base64", "url"] = Field(
-        default="base64",
-        description="url: the provider fetches the manifest's public URLs itself.",
-        json_schema_extra=at(5),
-    )
-    max_source_bytes: int = Field(
-        default=100 * MEBIBYTE, ge=1, le=MAX_BYTES, json_schema_extra=at(6)
-    )
-    max_source_pixels: int = Field(default=100_000_000, ge=1, le=MAX_BYTES, json_schema_extra=at(7))
 
 
 def _rate(value: object, check: ValidatorFunctionWrapHandler) -> object:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import struct
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -28,7 +29,8 @@ from PIL import (
 )
 
 from vision_pipeline.core.errors import ErrorCode, ItemError
-from vision_pipeline.core.image_formats import PLUGIN_FORMATS, is_text, recognise
+from vision_pipeline.core.image_formats import PLUGIN_FORMATS, PLUGIN_PACKAGES, is_text, recognise
+from vision_pipeline.core.tiff import page_frames
 
 # What real damaged files made Pillow 12 and 13 raise, at opening or only at decoding.
 DECODER_ERRORS: tuple[type[Exception], ...] = (
@@ -71,6 +73,7 @@ _DECODERS: Mapping[str, _Decoder] = {
 # the container and rank it above EXIF, so that EXIF would turn twice.
 _TURNED_BY_DECODER = frozenset({"TIFF", "HEIF", "JXL"})
 _SIDEWAYS = range(5, 9)  # EXIF orientations that swap width and height
+_UNKNOWN = 0
 _PNG_ORIENTATION_MARKS = (b"eXIf", b"XML:com.adobe.xmp", b"Raw profile type")
 
 _PILLOW_NOISE = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
@@ -83,12 +86,16 @@ class OpenedImage:
     Attributes:
         image: Pillow's image, as stored, decoded only on demand.
         source: The encoded file.
-        orientation: EXIF orientation 1 to 8 that the stored pixels still need.
+        size: `(width, height)` in px as stored; `image` tells a smaller one once it is drafted.
+        orientation: EXIF orientation 1 to 8 that the stored pixels still need; 0: not known yet.
+        pages: How many pages the file has; 1 for all but TIFF.
     """
 
     image: Image.Image
     source: bytes
+    size: tuple[int, int]
     orientation: int
+    pages: int = 1
 
     @property
     def format(self) -> str:
@@ -98,7 +105,7 @@ class OpenedImage:
     @property
     def upright_size(self) -> tuple[int, int]:
         """`(width, height)` in px once turned."""
-        return self.stored(self.image.size)
+        return self.stored(self.size)
 
     def stored(self, size: tuple[int, int]) -> tuple[int, int]:
         """The size as stored of one that is upright, and the reverse."""
@@ -112,30 +119,74 @@ def decoding(name: str) -> Iterator[None]:
         yield
     except Image.DecompressionBombError as error:
         raise ItemError(ErrorCode.IMAGE_TOO_LARGE, f"{name}: {error}") from error
+    except MemoryError as error:
+        detail = f"{name}: decoding takes more memory than max_decode_bytes allows"
+        raise ItemError(ErrorCode.IMAGE_TOO_LARGE, detail) from error
     except DECODER_ERRORS as error:
         cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         raise ItemError(ErrorCode.UNREADABLE_IMAGE, f"damaged {name}: {cause}") from error
 
 
-def open_image(source: bytes, *, max_pixels: int) -> OpenedImage:
+def open_image(
+    source: bytes,
+    *,
+    max_pixels: int,
+    page: int | None = None,
+    max_pages: int = 1,
+    is_header_only: bool = False,
+) -> OpenedImage:
     """Read an image's header, by its content alone.
 
+    Args:
+        source: The encoded file.
+        max_pixels: Most pixels that its header may state.
+        page: Which page, from 1; None for the first or only one.
+        max_pages: Most pages that a document may have, if no page is named.
+        is_header_only: Leave the pixels alone also where an orientation may stand behind them; it
+            is 0 then.
+
     Raises:
-        ItemError: `unreadable_image` for an empty or damaged file or none of an image,
-            `unsupported_format` for one that is not decoded here, `image_too_large` for a header
-            that states more than `max_pixels`, before any pixel is decoded.
+        ItemError: `unreadable_image` for an empty or damaged file, one that is no image or has no
+            such page, `unsupported_format` for one that is not decoded here, `image_too_large` for
+            a header that states more than `max_pixels`, before any pixel is decoded.
     """
     _hush_pillow()
     name, decoder = _decoder(source)
+    frames = page_frames(BytesIO(source), most=max_pages) if name == "TIFF" else [0]
+    frame = _frame(frames, page, max_pages)
     with decoding(name):
         image = decoder(BytesIO(source), "")
+        if frame:
+            image.seek(frame)
         width, height = image.size
     if width * height > max_pixels:
         detail = f"{width} x {height} px are more than max_source_pixels ({max_pixels})"
         raise ItemError(ErrorCode.IMAGE_TOO_LARGE, detail)
     if not width * height:
         raise ItemError(ErrorCode.UNREADABLE_IMAGE, f"damaged {name}: {width} x {height} px")
-    return OpenedImage(image, source, _orientation(image, source))
+    orientation = _orientation(image, source, is_header_only=is_header_only)
+    return OpenedImage(image, source, (width, height), orientation, len(frames))
+
+
+def _frame(frames: list[int], page: int | None, max_pages: int) -> int:
+    if page is None:
+        check_pages(len(frames), max_pages)
+        return frames[0]
+    if page > len(frames):
+        detail = f"there is no page {page}: the file has {len(frames)}"
+        raise ItemError(ErrorCode.UNREADABLE_IMAGE, detail)
+    return frames[page - 1]
+
+
+def check_pages(count: int, max_pages: int) -> None:
+    """Refuse a document of too many pages.
+
+    Raises:
+        ItemError: `image_too_large`.
+    """
+    if count > max_pages:
+        detail = f"the document has more than max_pages ({max_pages}) pages"
+        raise ItemError(ErrorCode.IMAGE_TOO_LARGE, detail)
 
 
 def _decoder(source: bytes) -> tuple[str, _Decoder]:
@@ -153,11 +204,16 @@ def _decoder(source: bytes) -> tuple[str, _Decoder]:
 
 
 def _plugin(name: str) -> _Decoder | None:
-    """The decoder that a Pillow plug-in registered in this process, if one did."""
+    """The decoder of a Pillow plug-in, loaded when the first such file comes."""
+    if name in PLUGIN_FORMATS and name not in Image.OPEN:
+        with suppress(ImportError):
+            package = importlib.import_module(PLUGIN_PACKAGES[name])
+            if name == "HEIF":  # the others register themselves
+                package.register_heif_opener()
     return Image.OPEN[name][0] if name in PLUGIN_FORMATS and name in Image.OPEN else None
 
 
-def _orientation(image: Image.Image, source: bytes) -> int:
+def _orientation(image: Image.Image, source: bytes, *, is_header_only: bool) -> int:
     """The EXIF orientation, else XMP's, that a viewer applies; 1 where there is none or it is bad.
 
     Pillow's `getexif` falls back to XMP, and for AVIF it gives the container's own turn.
@@ -167,6 +223,8 @@ def _orientation(image: Image.Image, source: bytes) -> int:
     if isinstance(image, PngImagePlugin.PngImageFile):
         if not any(mark in source for mark in _PNG_ORIENTATION_MARKS):
             return 1
+        if is_header_only:
+            return _UNKNOWN
         load(image)  # the chunk may stand behind the pixels
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)

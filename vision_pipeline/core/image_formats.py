@@ -7,7 +7,9 @@ import re
 DECODED_FORMATS = frozenset(
     {"JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "JPEG2000", "ICO", "PPM"}
 )
-PLUGIN_FORMATS = frozenset({"HEIF", "JXL"})  # decoded where a Pillow plug-in was registered
+# Decoded where the package is installed; all are in the extra [formats].
+PLUGIN_PACKAGES = {"HEIF": "pillow_heif", "JXL": "pillow_jxl", "PDF": "pypdfium2"}
+PLUGIN_FORMATS = frozenset(PLUGIN_PACKAGES)
 
 _TEXT_WINDOW_BYTES = 1024
 
@@ -61,7 +63,8 @@ _UTF8_MARK = b"\xef\xbb\xbf"
 def recognise(source: bytes) -> str | None:
     """The name of the format that the content claims, or None where it claims none.
 
-    A name in `DECODED_FORMATS` or `PLUGIN_FORMATS` is Pillow's; any other is one for a message.
+    A name in `DECODED_FORMATS` or `PLUGIN_FORMATS` is one that may be decoded here; any other is
+    for a message.
     """
     for offset, mark, name in _MARKS:
         if source.startswith(mark, offset):

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import replace
 
 from PIL import Image
 
 from vision_pipeline.core.errors import ErrorCode, ItemError
-from vision_pipeline.core.image_colour import is_plain, plain, resizable
-from vision_pipeline.core.image_decoding import OpenedImage, decoding, load, open_image, verify
+from vision_pipeline.core.image_colour import is_plain
+from vision_pipeline.core.image_decoding import (
+    OpenedImage,
+    check_pages,
+    decoding,
+    open_image,
+    verify,
+)
+from vision_pipeline.core.image_drawing import draw
 from vision_pipeline.core.image_encoding import Encoded, encode
+from vision_pipeline.core.image_formats import recognise
+from vision_pipeline.core.image_settings import ImageSettings
 from vision_pipeline.core.metadata import without_metadata
+from vision_pipeline.core.pdf import count_pages, draw_page
 from vision_pipeline.core.records import PreparedImage
-from vision_pipeline.core.tokens import TokenRule
-
-_MEBIBYTE = 1024 * 1024
 
 # What the provider takes (Mistral vision FAQ, 2026: PNG, JPEG, WebP, still GIF), by Pillow's name.
 _MEDIA_TYPES = {
@@ -27,84 +33,125 @@ _MEDIA_TYPES = {
     "GIF": "image/gif",
 }
 _FORCED = {"jpeg": {"JPEG", "MPO"}, "png": {"PNG"}, "auto": set(_MEDIA_TYPES)}
+_READ_WITHOUT_C = frozenset({"JPEG", "PNG", "GIF"})  # Pillow reads their headers in Python
 _LOSSLESS = frozenset({"PNG", "GIF", "BMP", "TIFF", "ICO", "PPM"})
 _PNG_DEPTH_AT = 24  # of IHDR, which comes first (PNG specification, 11.2.1)
 _PNG_MAX_DEPTH = 8  # Pillow shows 16-bit colour as 8-bit; what others make of it is not known
 
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
-# Large images without a fast path in their decoder are first box-reduced to twice the target:
-# less than a just visible difference, at half of the time.
-_REDUCING_GAP = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class ImageSettings:
-    """How images are prepared.
-
-    Attributes:
-        max_side_px: Longer side of what is sent, at least 1. 1540 is all that Mistral's models see.
-        format: `auto` leaves the choice; the others force every image into that format.
-        quality: JPEG quality of what is encoded here, 1 to 95.
-        strip_metadata: Cut metadata out of files that are not encoded here. Those that are never
-            carry any.
-        verify: `full` decodes also what goes out untouched; `structure` only follows its
-            container to the end mark.
-        max_source_bytes: A larger source is refused.
-        max_source_pixels: A source whose header states more is refused before it is decoded.
-        max_sent_bytes: The provider's limit for one image; larger ones are compressed harder.
-    """
-
-    max_side_px: int = 1540
-    format: Literal["auto", "jpeg", "png"] = "auto"
-    quality: int = 90
-    strip_metadata: bool = True
-    verify: Literal["full", "structure"] = "full"
-    max_source_bytes: int = 100 * _MEBIBYTE
-    max_source_pixels: int = 100_000_000
-    max_sent_bytes: int = 10 * _MEBIBYTE
-
-    def scaled(self, size: tuple[int, int]) -> tuple[int, int]:
-        """The `(width, height)` in px that an upright image of `size` is sent at; never larger."""
-        return TokenRule(patch_px=1, max_side_px=self.max_side_px).scaled(*size)
-
-
-def prepare(source: bytes, settings: ImageSettings) -> PreparedImage:
-    """Make one image fit for the model. Costs CPU only: call it in a thread.
+def prepare(source: bytes, settings: ImageSettings, *, page: int | None = None) -> PreparedImage:
+    """Make one image fit for the model. Costs CPU only; decoders in C read what may be hostile.
 
     A still JPEG, PNG, WebP or GIF in which nothing has to change keeps its compressed pixels.
     Anything else is turned upright, put on white, converted to sRGB, scaled down and encoded.
-    Of several pages or frames the first is taken.
 
     Args:
         source: The encoded file, whatever it claims to be.
         settings: Limits and wishes.
+        page: Of a document, which page, from 1; without it the first one, as of an animation the
+            first frame, and the result's `note` says so.
 
     Raises:
-        ItemError: `unreadable_image` for an empty, damaged or foreign file, `unsupported_format`
-            for an image format that is not decoded here, `image_too_large` for a source over
-            `max_source_bytes` or `max_source_pixels`.
+        ItemError: `unreadable_image` for an empty, damaged or foreign file or a page that is not
+            there, `unsupported_format` for an image format that is not decoded here,
+            `image_too_large` for a source over `max_source_bytes`, `max_source_pixels` or
+            `max_pages`.
     """
+    _check_bytes(source, settings)
+    if recognise(source) == "PDF":
+        return _from_pdf(source, settings, page)
+    opened = _opened(source, settings, page)
+    if _may_stay(opened, settings) and (kept := _kept(opened, settings, page)) is not None:
+        if settings.verify == "full":
+            verify(opened)
+        return kept
+    return _described(opened, _redrawn(opened, settings), page)
+
+
+def as_it_is(source: bytes, settings: ImageSettings) -> PreparedImage | None:
+    """The image with its pixels as they are, where that shows without any decoder in C.
+
+    Its pixels are not decoded, whatever `settings.verify` says: see `check`.
+
+    Returns:
+        What to send, or None where something has to change, or more than the header of a JPEG, PNG
+        or GIF has to be looked at: then `prepare` decides.
+
+    Raises:
+        ItemError: As `prepare`.
+    """
+    _check_bytes(source, settings)
+    if recognise(source) not in _READ_WITHOUT_C:
+        return None
+    opened = _opened(source, settings, None, is_header_only=True)
+    if opened.image.info.get("icc_profile") or not _may_stay(opened, settings):
+        return None
+    return _kept(opened, settings, None)
+
+
+def check(source: bytes, settings: ImageSettings) -> None:
+    """Decode an image, only to see whether that can be done.
+
+    Raises:
+        ItemError: As `prepare`.
+    """
+    verify(_opened(source, settings, None))
+
+
+def _check_bytes(source: bytes, settings: ImageSettings) -> None:
     if len(source) > settings.max_source_bytes:
         detail = f"{len(source)} bytes are more than max_source_bytes ({settings.max_source_bytes})"
         raise ItemError(ErrorCode.IMAGE_TOO_LARGE, detail)
-    opened = open_image(source, max_pixels=settings.max_source_pixels)
-    width, height = opened.upright_size
-    sent = _untouched(opened, settings) or _redrawn(opened, settings)
+
+
+def _opened(
+    source: bytes, settings: ImageSettings, page: int | None, *, is_header_only: bool = False
+) -> OpenedImage:
+    return open_image(
+        source,
+        max_pixels=settings.max_source_pixels,
+        page=page,
+        max_pages=settings.max_pages,
+        is_header_only=is_header_only,
+    )
+
+
+def _kept(opened: OpenedImage, settings: ImageSettings, page: int | None) -> PreparedImage | None:
+    """The file with its pixels as they are, or None where it is damaged, animated or too large."""
+    bare = without_metadata(opened.source, opened.format)
+    if bare is None:
+        return None
+    data = bare if settings.strip_metadata else opened.source
+    if len(data) > settings.max_sent_bytes:
+        return None
+    sent = Encoded(_MEDIA_TYPES[opened.format], data, *opened.size)
+    return _described(opened, sent, page)
+
+
+def _may_stay(opened: OpenedImage, settings: ImageSettings) -> bool:
+    return (
+        opened.format in _FORCED[settings.format]
+        and opened.orientation == 1
+        and settings.sizes.sent(*opened.size) == opened.size
+        and not (opened.format == "PNG" and opened.source[_PNG_DEPTH_AT] > _PNG_MAX_DEPTH)
+        and is_plain(opened.image)
+    )
+
+
+def _described(opened: OpenedImage, sent: Encoded, page: int | None) -> PreparedImage:
+    prepared = _prepared(opened.source, opened.format, opened.upright_size, sent)
+    return replace(prepared, page=page, note="" if page is not None else _note(opened))
+
+
+def _prepared(
+    source: bytes, image_format: str, size: tuple[int, int], sent: Encoded
+) -> PreparedImage:
     return PreparedImage(
         source_sha256=hashlib.sha256(source).hexdigest(),
         source_bytes=len(source),
-        source_format=opened.format,
-        source_width_px=width,
-        source_height_px=height,
+        source_format=image_format,
+        source_width_px=size[0],
+        source_height_px=size[1],
         media_type=sent.media_type,
         data=sent.data,
         width_px=sent.width_px,
@@ -112,71 +159,43 @@ def prepare(source: bytes, settings: ImageSettings) -> PreparedImage:
     )
 
 
-def _untouched(opened: OpenedImage, settings: ImageSettings) -> Encoded | None:
-    """The file with its pixels as they are, or None where something has to change.
-
-    Raises:
-        ItemError: `unreadable_image`, where `settings.verify` finds that it cannot be decoded.
-    """
-    if not _may_stay(opened, settings):
-        return None
-    bare = without_metadata(opened.source, opened.format)
-    if bare is None:
-        return None
-    data = bare if settings.strip_metadata else opened.source
-    if len(data) > settings.max_sent_bytes:
-        return None
-    size = opened.image.size
-    if settings.verify == "full":
-        verify(opened)
-    return Encoded(_MEDIA_TYPES[opened.format], data, *size)
+def _note(opened: OpenedImage) -> str:
+    """What of the file is not shown."""
+    if opened.pages > 1:
+        return f"first of {opened.pages} pages"
+    if opened.format in {"TIFF", "ICO"}:  # further frames are smaller copies
+        return ""
+    with decoding(opened.format):
+        is_several = getattr(opened.image, "is_animated", False)
+    if not is_several:
+        return ""
+    is_still = opened.format in {"MPO", "HEIF"}
+    return "first of several pictures" if is_still else "first frame of an animation"
 
 
-def _may_stay(opened: OpenedImage, settings: ImageSettings) -> bool:
-    return (
-        opened.format in _FORCED[settings.format]
-        and opened.orientation == 1
-        and max(opened.image.size) <= settings.max_side_px
-        and not (opened.format == "PNG" and opened.source[_PNG_DEPTH_AT] > _PNG_MAX_DEPTH)
-        and is_plain(opened.image)
-    )
+def _from_pdf(source: bytes, settings: ImageSettings, page: int | None) -> PreparedImage:
+    count = 1
+    if page is None:
+        count = count_pages(source)
+        check_pages(count, settings.max_pages)
+    with decoding("PDF"):
+        image, size = draw_page(source, page or 1, sent=lambda scan: settings.sizes.sent(*scan))
+    note = f"first of {count} pages" if count > 1 else ""
+    prepared = _prepared(source, "PDF", size, _encoded(image, settings, is_lossless=True))
+    return replace(prepared, page=page, note=note)
 
 
 def _redrawn(opened: OpenedImage, settings: ImageSettings) -> Encoded:
     with decoding(opened.format):
-        image = _drawn(opened, settings.scaled(opened.upright_size))
+        image = draw(opened, settings.sizes.sent(*opened.upright_size))
+    return _encoded(image, settings, is_lossless=opened.format in _LOSSLESS)
+
+
+def _encoded(image: Image.Image, settings: ImageSettings, *, is_lossless: bool) -> Encoded:
     return encode(
         image,
         settings.format,
         quality=settings.quality,
         max_bytes=settings.max_sent_bytes,
-        is_lossless=opened.format in _LOSSLESS,
+        is_lossless=is_lossless,
     )
-
-
-def _drawn(opened: OpenedImage, upright_size: tuple[int, int]) -> Image.Image:
-    """The pixels, upright, at `upright_size`, RGB or L, sRGB."""
-    image, target = opened.image, opened.stored(upright_size)
-    profile = image.info.get("icc_profile")
-    box = _shrink_on_load(opened, target)
-    load(image)
-    image = resizable(image)
-    if image.size != target:
-        image = image.resize(target, Image.Resampling.LANCZOS, box, _REDUCING_GAP)
-    if opened.orientation in _TURNS:
-        image = image.transpose(_TURNS[opened.orientation])
-    finished = plain(image, profile)
-    finished.info = {}  # Pillow would write comments and profiles of the source into the new file
-    return finished
-
-
-def _shrink_on_load(
-    opened: OpenedImage, target: tuple[int, int]
-) -> tuple[float, float, float, float] | None:
-    """Let the JPEG decoder skip detail that scaling would drop; never below `target`.
-
-    Returns:
-        The part of the decoded image that shows the source, in px: decoders round up.
-    """
-    drafted = opened.image.draft(None, target)
-    return drafted[1] if drafted else None

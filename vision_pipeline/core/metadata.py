@@ -12,15 +12,13 @@ from collections.abc import Callable
 # Any marker except stuffed bytes, fill bytes and restarts (ITU-T T.81, table B.1).
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _SOI, _EOI, _SOS, _COM = 0xD8, 0xD9, 0xDA, 0xFE
-_APP0, _APP2, _APP14, _APP15 = 0xE0, 0xE2, 0xEE, 0xEF
+_APP0, _APP14, _APP15 = 0xE0, 0xEE, 0xEF
 _JFIF_SEGMENT_BYTES = 18  # marker, length and the fields up to the thumbnail's own two sizes
 
 # Chunks that change how pixels look. Animation chunks are absent: an animated file is not kept.
-_PNG_CHUNKS = frozenset(
-    b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB iCCP cICP sBIT bKGD pHYs".split(b" ")
-)
-_WEBP_CHUNKS = frozenset({b"VP8X", b"ICCP", b"ALPH", b"VP8 ", b"VP8L"})
-_WEBP_ANIMATION, _WEBP_METADATA = 0x02, 0x0C  # flags of VP8X: animation; EXIF and XMP
+_PNG_CHUNKS = frozenset(b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB cICP sBIT bKGD pHYs".split(b" "))
+_WEBP_CHUNKS = frozenset({b"VP8X", b"ALPH", b"VP8 ", b"VP8L"})
+_WEBP_ANIMATION, _WEBP_METADATA = 0x02, 0x2C  # flags of VP8X: animation; profile, EXIF and XMP
 
 _GIF_EXTENSION, _GIF_IMAGE, _GIF_TRAILER, _GIF_CONTROL = 0x21, 0x2C, 0x3B, 0xF9
 _GIF_HEADER_BYTES = 13
@@ -28,10 +26,11 @@ _GIF_IMAGE_BYTES = 10
 
 
 def without_metadata(source: bytes, image_format: str) -> bytes | None:
-    """The same image with nothing beside its pixels, colour profile and pixel density.
+    """The same image with nothing beside its pixels and their density.
 
     EXIF and GPS, XMP, IPTC, comments, times, thumbnails, maker notes, content credentials, and
-    anything behind the image's end (further pictures of an MPO) are left out.
+    anything behind the image's end (further pictures of an MPO) are left out; the colour profile
+    too, which may name a device and hold any bytes: only files that are sRGB anyway are kept.
 
     Args:
         source: The encoded file.
@@ -68,9 +67,7 @@ def _kept_segment(marker: int, segment: bytes) -> bytes:
     is_jfif = marker == _APP0 and segment.startswith(b"JFIF\x00", 4)
     if is_jfif and len(segment) >= _JFIF_SEGMENT_BYTES:
         return b"\xff\xe0\x00\x10" + segment[4 : _JFIF_SEGMENT_BYTES - 2] + b"\x00\x00"
-    is_colour = (marker == _APP2 and segment.startswith(b"ICC_PROFILE\x00", 4)) or (
-        marker == _APP14 and segment.startswith(b"Adobe", 4)
-    )
+    is_colour = marker == _APP14 and segment.startswith(b"Adobe", 4)
     is_beside = marker == _COM or _APP0 <= marker <= _APP15
     return segment if is_colour or not is_beside else b""
 

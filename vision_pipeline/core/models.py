@@ -46,6 +46,8 @@ class ModelSpec(BaseModel):
     price: Price | None = None
     context_tokens: int | None = Field(default=None, ge=1)
     max_images: int = Field(default=8, ge=1)
+    max_image_bytes: int = Field(default=10 * 1024 * 1024, ge=1024)
+    max_request_bytes: int = Field(default=40_000_000, ge=1024)
     retired_on: date | None = None
     replacement: str | None = None
     source: str | None = None

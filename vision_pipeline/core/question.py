@@ -100,7 +100,10 @@ def complaint_text(complaint: str) -> str:
 
 def _identity(image: VisionImage) -> str:
     # The digest is of the source bytes: re-encoding with a new Pillow must not orphan the ledger.
-    return image.source_sha256 if isinstance(image, PreparedImage) else f"url:{image.url}"
+    if not isinstance(image, PreparedImage):
+        return f"url:{image.url}"
+    page = "" if image.page is None else f"#page={image.page}"
+    return image.source_sha256 + page
 
 
 def _digest(*parts: object) -> str:

@@ -13,13 +13,31 @@ class ImageRef:
     """Where an image is, and what tells a changed one from the same one without reading it.
 
     Attributes:
-        uri: Local path, URL that fsspec knows, `https` URL or `data:` URL.
+        uri: Local path, URL that fsspec knows, `https` URL, `data:` URL, or that of a member of a
+            container (`core/members.py`).
         size_bytes: Size of the encoded file, or None where the source does not say.
         version: Modification time in ns, ETag, or "" where the source has none.
+        page: Of a document of several pages, which one, from 1; None for a file that is one image.
+        offset_bytes: Where a tar member's content begins in its archive, or None.
     """
 
     uri: str
     size_bytes: int | None = None
+    version: str = ""
+    page: int | None = None
+    offset_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceImage:
+    """An encoded image as it was read.
+
+    Attributes:
+        data: The file, whatever it claims to be.
+        version: The ETag or time of change that the server sent with it, else the reference's own.
+    """
+
+    data: bytes = field(repr=False)
     version: str = ""
 
 
@@ -52,6 +70,9 @@ class PreparedImage:
         data: The encoded bytes to send.
         width_px: Width of what is sent.
         height_px: Height of what is sent.
+        page: Which page of a document it shows, from 1, or None.
+        note: What of the source it does not show, such as `first frame of an animation`, or "".
+        version: As in `SourceImage`.
     """
 
     source_sha256: str
@@ -63,6 +84,9 @@ class PreparedImage:
     data: bytes = field(repr=False)
     width_px: int
     height_px: int
+    page: int | None = None
+    note: str = ""
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +189,8 @@ class Row:
     image_format: str | None = None
     image_width_px: int | None = None
     image_height_px: int | None = None
+    image_note: str | None = None
+    image_version: str | None = None
     sent_width_px: int | None = None
     sent_height_px: int | None = None
     sent_bytes: int | None = None

@@ -21,7 +21,7 @@ from vision_pipeline.pipeline.ask import Asker, Spending
 from vision_pipeline.pipeline.services import Services
 
 MAX_URI_CHARS = 200  # of a data URL in a row; what it holds is named by image_sha256
-_WEB = ("http://", "https://")
+WEB = ("http://", "https://")
 
 
 @dataclass(slots=True)
@@ -77,15 +77,18 @@ async def pose(services: Services, item: Item, images: list[VisionImage]) -> Vis
         )
         raise ItemError(ErrorCode.IMAGE_COUNT, detail)
     text = template.render(item.columns)
+    max_bytes = min(services.max_image_bytes, services.max_request_bytes // len(item.images))
     for ref in item.images:
-        images.append(await _image(services, ref))
+        images.append(await _image(services, ref, max_bytes))
     return services.question.ask(text, images)
 
 
-async def _image(services: Services, ref: ImageRef) -> VisionImage:
-    if services.config.image.send == "url" and ref.uri.startswith(_WEB):
+async def _image(services: Services, ref: ImageRef, max_bytes: int) -> VisionImage:
+    if services.config.image.send == "url" and ref.uri.startswith(WEB):
         return LinkedImage(ref.uri)
-    return await services.prepare(await services.images.read(ref))
+    async with services.preparing:
+        source = await services.images.read(ref)
+        return await services.preparer.prepare(source, page=ref.page, max_sent_bytes=max_bytes)
 
 
 async def _converse(asker: Asker, work: _Work, request: VisionRequest) -> Answer:
@@ -112,7 +115,7 @@ def _row(
     services, question = asker.services, asker.services.question
     spending, reply = work.spending, work.spending.last_reply
     received = spending.last.received if spending.last else None
-    uris = [_shown(ref.uri) for ref in work.item.images]
+    uris = [_shown(ref) for ref in work.item.images]
     return Row(
         item_id=work.item.item_id,
         image_uri=uris[0],
@@ -155,6 +158,8 @@ def _facts(image: VisionImage) -> dict[str, Any]:
         "image_format": image.source_format,
         "image_width_px": image.source_width_px,
         "image_height_px": image.source_height_px,
+        "image_note": image.note or None,
+        "image_version": image.version or None,
         "sent_width_px": image.width_px,
         "sent_height_px": image.height_px,
         "sent_bytes": len(image.data),
@@ -172,7 +177,9 @@ def _images(work: _Work, uris: list[str]) -> tuple[Mapping[str, Any], ...]:
     )
 
 
-def _shown(uri: str) -> str:
-    if not uri.startswith("data:") or len(uri) <= MAX_URI_CHARS:
-        return uri
-    return f"{uri[:MAX_URI_CHARS]}…"
+def _shown(ref: ImageRef) -> str:
+    if ref.page is not None:
+        return f"{ref.uri}#page={ref.page}"
+    if not ref.uri.startswith("data:") or len(ref.uri) <= MAX_URI_CHARS:
+        return ref.uri
+    return f"{ref.uri[:MAX_URI_CHARS]}…"

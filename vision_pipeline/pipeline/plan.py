@@ -18,6 +18,7 @@ from vision_pipeline.core.errors import ConfigError, SourceError
 from vision_pipeline.core.prompts import PromptTemplate
 from vision_pipeline.core.records import RESERVED_COLUMNS
 from vision_pipeline.pipeline.services import Services
+from vision_pipeline.pipeline.settled import Settled
 from vision_pipeline.pipeline.shard import answer_columns
 
 OWN_COLUMNS = ("item_id", "images")
@@ -105,12 +106,10 @@ class Pending:
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Record batches with fingerprints; iterating counts what is left alone."""
         services, progress = self._services, self._services.progress
-        settled = None if services.fresh else _settled(services)
-        answered_prints, failed_prints = _settled_prints(settled)
+        settled = Settled(None if services.fresh else _settled(services), services.is_changed)
         for batch in self._limited():
             prints = pa.array(_fingerprints(batch), pa.string())
-            answered = pc.is_in(prints, answered_prints)
-            failed = pc.is_in(prints, failed_prints)
+            answered, failed = settled.masks(batch["images"], prints)
             progress.already_answered += pc.sum(answered).as_py() or 0
             progress.already_failed += pc.sum(failed).as_py() or 0
             work = batch.append_column(FINGERPRINT, prints).filter(
@@ -148,14 +147,6 @@ def _check_columns(template: PromptTemplate, names: list[str]) -> None:
             raise ConfigError(
                 f"{template.file}: schema.properties.{name}: is also {whose}; rename one of them"
             )
-
-
-def _settled_prints(settled: pa.Table | None) -> tuple[pa.Array, pa.Array]:
-    if settled is None:
-        nothing = pa.array([], pa.string())
-        return nothing, nothing
-    prints, answers = settled["_fingerprint"].combine_chunks(), settled["is_answer"]
-    return prints.filter(answers), prints.filter(pc.invert(answers))
 
 
 def _fingerprints(batch: pa.RecordBatch) -> list[str]:

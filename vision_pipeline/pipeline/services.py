@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,6 +19,7 @@ from vision_pipeline.core.records import (
     PreparedImage,
     ReceivedReply,
     Row,
+    SourceImage,
     StoredReply,
 )
 from vision_pipeline.pipeline.progress import Progress
@@ -39,8 +40,17 @@ class Source(Protocol):
 class ImageReader(Protocol):
     """Fetches the bytes of an image."""
 
-    async def read(self, ref: ImageRef) -> bytes:
+    async def read(self, ref: ImageRef) -> SourceImage:
         """The encoded file; raises ItemError."""
+
+
+class Preparer(Protocol):
+    """Makes images fit for the model."""
+
+    async def prepare(
+        self, source: SourceImage, *, page: int | None, max_sent_bytes: int
+    ) -> PreparedImage:
+        """The image as it is sent; raises ItemError."""
 
 
 class Model(Protocol):
@@ -113,10 +123,7 @@ class Results(Protocol):
         """Some columns of one finished shard."""
 
     def settled(self, question_sha256: str, *, abilities: str) -> pa.Table:
-        """`_fingerprint` and `is_answer` of items that need no work for this question."""
-
-
-Prepare = Callable[[bytes], Awaitable[PreparedImage]]
+        """Fingerprints, outcomes and image versions of items that need no work for a question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +131,14 @@ class Services:
     """Everything that a run shares, opened once.
 
     Attributes:
-        prepare: Makes an encoded source ready for the model; raises ItemError.
+        is_changed: Of known versions of web images, which ones the server has replaced; blocks,
+            for threads; None where nobody is asked.
         slots: How many items are worked on at once, shards together; bounds memory.
+        preparing: How many images are read and prepared at once; bounds memory.
         stop: Asks everything to end.
         max_images: The most images that the model takes in one request.
+        max_image_bytes: The most bytes that it takes for one image, before base64.
+        max_request_bytes: The most that it takes for all images of a request, before base64.
         abilities: What decides whether an item fails before any call: decoders and limits. A
             permanent failure under others is tried again.
         fresh: Ask everything again: neither rows nor stored replies are reused.
@@ -138,16 +149,20 @@ class Services:
     question: Question
     body_format: BodyFormat
     price: Price | None
-    prepare: Prepare
     source: Source
     images: ImageReader
+    preparer: Preparer
     model: Model
     ledger: Ledger
     results: Results
     progress: Progress
     slots: asyncio.Semaphore
+    preparing: asyncio.Semaphore
     stop: Stop
+    is_changed: Callable[[Sequence[tuple[str, str]]], list[bool]] | None = None
     max_images: int = 8
+    max_image_bytes: int = 10 * 1024 * 1024
+    max_request_bytes: int = 40_000_000
     abilities: str = ""
     fresh: bool = False
     grace_s: float = 20.0

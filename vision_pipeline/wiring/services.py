@@ -3,41 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import (
-    AsyncExitStack,
-    asynccontextmanager,
-    suppress,
-)
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from PIL import Image
-
 from vision_pipeline.adapters.emulator_process import start_emulator
-from vision_pipeline.adapters.fetch import FetchSettings, UrlFetcher
-from vision_pipeline.adapters.images import ImageReader
 from vision_pipeline.adapters.ledger import SqliteLedger
 from vision_pipeline.adapters.output import OutputFolder
 from vision_pipeline.adapters.parquet.store import ResultStore
-from vision_pipeline.adapters.sources import open_source
 from vision_pipeline.adapters.vision_api.client import Endpoint, VisionApi
 from vision_pipeline.adapters.vision_api.probe import ModelListing, list_models
 from vision_pipeline.core.config import ModelConfig, RunConfig
 from vision_pipeline.core.errors import ConfigError
-from vision_pipeline.core.image_formats import PLUGIN_FORMATS
-from vision_pipeline.core.imaging import ImageSettings, prepare
 from vision_pipeline.core.models import ModelSpec
 from vision_pipeline.core.prompts import PromptTemplate
 from vision_pipeline.core.protocol import BodyFormat, decoding_fields
 from vision_pipeline.core.question import Question
-from vision_pipeline.core.records import RESERVED_COLUMNS, PreparedImage
 from vision_pipeline.core.tokens import DEFAULT_RULE
-from vision_pipeline.pipeline.plan import FINGERPRINT
-from vision_pipeline.pipeline.services import Services, Source
+from vision_pipeline.pipeline.services import Services
+from vision_pipeline.wiring.images import abilities, open_images
 from vision_pipeline.wiring.library import (
     find_key,
     find_model,
@@ -53,9 +39,7 @@ MISTRAL_HOSTS = (
     "https://api.eu.mistral.ai/",
     "https://api.us.mistral.ai/",
 )
-DEFAULT_MAX_IMAGES = 8
-DECODING_VERSION = 1  # raise it when more files can be decoded: those that failed are tried again
-AHEAD_PER_CORE = 2  # images prepared while requests are in flight
+MIN_PREPARING = 16  # so that slow servers of images do not keep the cores idle
 
 
 def build_question(config: RunConfig, template: PromptTemplate, spec: ModelSpec | None) -> Question:
@@ -71,6 +55,7 @@ def build_question(config: RunConfig, template: PromptTemplate, spec: ModelSpec 
             "format": image.format,
             "quality": image.quality,
             "send": image.send,
+            "max_image_tokens": image.max_image_tokens,
         },
         endpoint=_endpoint_name(config.model),
         rule=rule,
@@ -111,11 +96,11 @@ async def open_services(
             "add a row with its price to configs/models.yaml"
         )
     question = build_question(config, template, spec)
+    taken = spec or ModelSpec(id=config.model.name)
     watch = current_watch()
-    _register_decoders()
     async with AsyncExitStack() as stack:
         stack.enter_context(watch.signals(watch.stop))
-        source = build_source(config)
+        images = await open_images(config, question, stack)
         folder = OutputFolder(config.output.path)
         folder.check_writable()
         ledger = SqliteLedger(_ledger_path(config, folder))
@@ -127,10 +112,6 @@ async def open_services(
             on_wire=watch.progress.on_wire,
         )
         stack.push_async_callback(model.aclose)
-        fetcher = await stack.enter_async_context(UrlFetcher(_fetch_settings(config)))
-        cores = os.cpu_count() or 1
-        decoders = ThreadPoolExecutor(cores, thread_name_prefix="prepare")
-        stack.callback(decoders.shutdown, wait=False, cancel_futures=True)
         yield Services(
             config=config,
             question=question,
@@ -139,52 +120,23 @@ async def open_services(
                 schema=template.schema.document if template.schema else None,
             ),
             price=spec.price if spec else None,
-            prepare=_preparer(_image_settings(config, question), decoders),
-            source=source,
-            images=ImageReader(
-                fetcher.fetch,
-                max_bytes=config.image.max_source_bytes,
-                allow_private=config.source.allow_private_urls,
-            ),
+            source=images.source,
+            images=images.reader,
+            preparer=images.preparer,
             model=model,
             ledger=ledger,
             results=ResultStore(folder),
             progress=watch.progress,
-            slots=asyncio.Semaphore(config.limits.max_in_flight + AHEAD_PER_CORE * cores),
+            slots=asyncio.Semaphore(config.limits.max_in_flight + images.ahead),
+            preparing=asyncio.Semaphore(max(MIN_PREPARING, images.ahead)),
             stop=watch.stop,
-            max_images=spec.max_images if spec else DEFAULT_MAX_IMAGES,
-            abilities=_abilities(config),
+            is_changed=images.is_changed,
+            max_images=taken.max_images,
+            max_image_bytes=taken.max_image_bytes,
+            max_request_bytes=taken.max_request_bytes,
+            abilities=abilities(config),
             fresh=fresh,
         )
-
-
-def build_source(config: RunConfig) -> Source:
-    """The source that the configuration names; nothing is listed yet.
-
-    Raises:
-        SourceError: It is not there, or cannot be read.
-    """
-    source = config.source
-    return open_source(
-        path=source.path,
-        manifest=source.manifest,
-        image_column=source.image_column,
-        id_column=source.id_column,
-        group_by=source.group_by,
-        include=source.include,
-        exclude=source.exclude,
-        follow_links=source.follow_links,
-        column_types=source.column_types,
-        reserved=(*RESERVED_COLUMNS, FINGERPRINT.name),
-    )
-
-
-def _register_decoders() -> None:
-    # The extra [formats]; without it these images are rows that say `unsupported_format`.
-    with suppress(ImportError):
-        importlib.import_module("pillow_heif").register_heif_opener()
-    with suppress(ImportError):
-        importlib.import_module("pillow_jxl")
 
 
 def check_output(config: RunConfig) -> str:
@@ -209,42 +161,6 @@ def probe_model(model: ModelConfig, environment: Mapping[str, str]) -> ModelList
     use_proxy = model.provider != "emulator"
     endpoint = Endpoint(base_url=model.base_url or MISTRAL_URL, api_key=key, use_proxy=use_proxy)
     return list_models(endpoint, model.name)
-
-
-def _abilities(config: RunConfig) -> str:
-    plugins = sorted(PLUGIN_FORMATS & Image.OPEN.keys())
-    limits = (config.image.max_source_bytes, config.image.max_source_pixels)
-    return f"{DECODING_VERSION}:{limits}:{config.source.allow_private_urls}:{plugins}"
-
-
-def _fetch_settings(config: RunConfig) -> FetchSettings:
-    return FetchSettings(
-        max_bytes=config.image.max_source_bytes,
-        allow_private=config.source.allow_private_urls,
-        max_connections=config.limits.max_in_flight,
-    )
-
-
-def _image_settings(config: RunConfig, question: Question) -> ImageSettings:
-    image = config.image
-    return ImageSettings(
-        max_side_px=int(question.preparation["max_side_px"]),
-        format=image.format,
-        quality=image.quality,
-        strip_metadata=image.strip_metadata,
-        verify=image.verify,
-        max_source_bytes=image.max_source_bytes,
-        max_source_pixels=image.max_source_pixels,
-    )
-
-
-def _preparer(
-    settings: ImageSettings, decoders: ThreadPoolExecutor
-) -> Callable[[bytes], Awaitable[PreparedImage]]:
-    async def run(source: bytes) -> PreparedImage:
-        return await asyncio.get_running_loop().run_in_executor(decoders, prepare, source, settings)
-
-    return run
 
 
 def _ledger_path(config: RunConfig, folder: OutputFolder) -> Path:

@@ -20,6 +20,14 @@ from vision_pipeline.core.records import Row
 MAX_SHARDS = 2_000  # one Prefect task each; a server loses track of many more
 
 _SHARD_NAME = re.compile(r"shard-(\d+)\.parquet")
+_SETTLED = pa.schema(
+    [
+        ("_fingerprint", pa.string()),
+        ("is_answer", pa.bool_()),
+        ("versions", pa.list_(pa.string())),
+    ]
+)
+_NOTHING_SETTLED = _SETTLED.empty_table()
 _MANIFEST_OWN = ("item_id", "_fingerprint", "images")
 _PERMANENT = [code.value for code in ErrorCode if not code.is_transient]
 
@@ -146,25 +154,25 @@ class ResultStore:
             abilities: The decoders and limits of now; failures under others are tried again.
 
         Returns:
-            A table of `_fingerprint` (string) and `is_answer` (bool): items whose latest row
-            answers the same question, or failed at it for good.
+            A table of `_fingerprint` (string), `is_answer` (bool) and `versions` (list of string,
+            the `image_version` of each image): items whose latest row answers the same question,
+            or failed at it for good.
         """
         parts = [part for run_id in self.run_ids() for part in self._outcomes(run_id)]
         if not parts:
-            return pa.table(
-                {"_fingerprint": pa.array([], pa.string()), "is_answer": pa.array([], pa.bool_())}
-            )
-        latest = pa.concat_tables(parts).group_by("item_id", use_threads=False)
-        names = ("_fingerprint", "question_sha256", "status", "error_code", "_abilities")
-        table = latest.aggregate([(name, "last") for name in names])
-        is_answer = pc.equal(table["status_last"], "ok")
+            return _NOTHING_SETTLED
+        table = pa.concat_tables(parts)
+        table = table.append_column("_row", pa.array(range(table.num_rows), pa.int64()))
+        latest = table.group_by("item_id", use_threads=False).aggregate([("_row", "last")])
+        table = table.take(latest["_row_last"])
+        is_answer = pc.equal(table["status"], "ok")
         is_final = pc.and_(
-            pc.is_in(table["error_code_last"], pa.array(_PERMANENT)),
-            pc.equal(table["_abilities_last"], abilities),
+            pc.is_in(table["error_code"], pa.array(_PERMANENT)),
+            pc.equal(table["_abilities"], abilities),
         )
-        same = pc.equal(table["question_sha256_last"], question_sha256)
+        same = pc.equal(table["question_sha256"], question_sha256)
         keep = pc.and_(same, pc.or_(is_answer, is_final))
-        found = pa.table({"_fingerprint": table["_fingerprint_last"], "is_answer": is_answer})
+        found = pa.table([table["_fingerprint"], is_answer, table["versions"]], _SETTLED)
         return found.filter(keep)
 
     def _outcomes(self, run_id: str) -> Iterator[pa.Table]:
@@ -172,13 +180,15 @@ class ResultStore:
         if not finished or not self.has_manifest(run_id):
             return
         names = ["item_id", "question_sha256", "status", "error_code"]
+        facts = ["image_version", "images"]
         abilities = str(self.read_run(run_id).get("abilities") or "")
         with self._manifest(run_id) as manifest:
             for shard in sorted(finished):
-                rows = self.read_shard(run_id, shard, names)
+                rows = self.read_shard(run_id, shard, [*names, *facts])
                 prints = _read_shard(manifest, shard, columns=["_fingerprint"])
                 plain = [pc.cast(rows[name], pa.string()) for name in names]
                 table = pa.table([*plain, prints["_fingerprint"]], names=[*names, "_fingerprint"])
+                table = table.append_column("versions", _versions(rows))
                 yield table.append_column("_abilities", pa.repeat(abilities, table.num_rows))
 
     def _manifest(self, run_id: str) -> AbstractContextManager[pq.ParquetFile]:
@@ -200,6 +210,16 @@ class ResultStore:
             yield
         except (ValueError, OSError) as error:  # ValueError: JSON's and Arrow's too
             raise OutputError(f"{self._folder.path(name)}: cannot be read: {error}") from error
+
+
+def _versions(rows: pa.Table) -> pa.Array:
+    """The version of each image of each row; only groups list theirs."""
+    if pc.all(pc.equal(pc.list_value_length(rows["images"]), 0)).as_py():
+        singles = rows["image_version"].combine_chunks()
+        return pa.ListArray.from_arrays(pa.array(range(len(singles) + 1), pa.int32()), singles)
+    listed = zip(rows["image_version"].to_pylist(), rows["images"].to_pylist(), strict=True)
+    versions = [[each["version"] for each in group] or [single] for single, group in listed]
+    return pa.array(versions, _SETTLED.field("versions").type)
 
 
 def _manifest_name(run_id: str) -> str:

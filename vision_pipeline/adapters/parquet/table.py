@@ -35,6 +35,8 @@ IMAGE_STRUCT = pa.struct(
         ("sent_width_px", pa.int32()),
         ("sent_height_px", pa.int32()),
         ("sent_bytes", pa.int64()),
+        ("note", pa.string()),
+        ("version", pa.string()),
     ]
 )
 
@@ -53,6 +55,8 @@ AFTER_ANSWER = [
     ("image_format", _CHOICE),
     ("image_width_px", pa.int32()),
     ("image_height_px", pa.int32()),
+    ("image_note", pa.string()),
+    ("image_version", pa.string()),
     ("sent_width_px", pa.int32()),
     ("sent_height_px", pa.int32()),
     ("sent_bytes", pa.int64()),

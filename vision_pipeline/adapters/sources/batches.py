@@ -10,7 +10,15 @@ from typing import Any
 import pyarrow as pa
 
 BATCH_ROWS = 10_000
-IMAGE_TYPE = pa.struct([("uri", pa.string()), ("size_bytes", pa.int64()), ("version", pa.string())])
+IMAGE_TYPE = pa.struct(
+    [
+        ("uri", pa.string()),
+        ("size_bytes", pa.int64()),
+        ("version", pa.string()),
+        ("page", pa.int32()),
+        ("offset_bytes", pa.int64()),
+    ]
+)
 ITEM_FIELDS = (
     pa.field("item_id", pa.string(), nullable=False),
     pa.field("images", pa.list_(IMAGE_TYPE), nullable=False),
@@ -25,6 +33,8 @@ class Found:
     uri: str
     size_bytes: int | None = None
     version: str = ""
+    page: int | None = None
+    offset_bytes: int | None = None
 
 
 def batch_of(
@@ -42,9 +52,7 @@ def batch_of(
         offsets.append(offsets[-1] + len(group))
     images = [each for group in groups for each in group]
     columns = [
-        pa.array([each.uri for each in images], pa.string()),
-        pa.array([each.size_bytes for each in images], pa.int64()),
-        pa.array([each.version for each in images], pa.string()),
+        pa.array([getattr(each, field.name) for each in images], field.type) for field in IMAGE_TYPE
     ]
     listed = pa.ListArray.from_arrays(
         pa.array(offsets, pa.int32()), pa.StructArray.from_arrays(columns, fields=list(IMAGE_TYPE))

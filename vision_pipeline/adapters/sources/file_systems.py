@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import IO, Any, Protocol, cast
+import stat
+from pathlib import Path
+from typing import IO, Any, Literal, Protocol, cast, overload
+from urllib.parse import unquote_to_bytes, urlsplit
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -11,6 +14,7 @@ from fsspec.implementations.local import LocalFileSystem
 from vision_pipeline.core.errors import SourceError
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+_HOP_BYTES = 256 * 1024  # what one request fetches of a remote file that is read here and there
 
 
 class FileSystem(Protocol):
@@ -18,6 +22,16 @@ class FileSystem(Protocol):
 
     def ls(self, path: str, *, detail: bool) -> list[dict[str, Any]]:
         """What is directly in a folder."""
+        ...
+
+    @overload
+    def glob(self, path: str) -> list[str]: ...
+
+    @overload
+    def glob(self, path: str, *, detail: Literal[True]) -> dict[str, dict[str, Any]]: ...
+
+    def glob(self, path: str, *, detail: bool = False) -> list[str] | dict[str, dict[str, Any]]:
+        """The paths that match a pattern; with `detail`, what is known about each."""
         ...
 
     def info(self, path: str) -> dict[str, Any]:
@@ -28,7 +42,9 @@ class FileSystem(Protocol):
         """The full URL of a path."""
         ...
 
-    def open(self, path: str, mode: str, *, compression: str) -> IO[bytes]:
+    def open(
+        self, path: str, mode: str, *, compression: str | None = None, block_size: int | None = None
+    ) -> IO[bytes]:
         """A file to read."""
         ...
 
@@ -52,3 +68,27 @@ def connect(location: str) -> tuple[FileSystem, str]:
     except (ImportError, ValueError) as error:
         raise SourceError(f"{location}: {error}") from error
     return file_system, str(path)
+
+
+def open_hopping(location: str) -> IO[bytes]:
+    """A file to read here and there: a path, a `file:` URL or any that fsspec knows.
+
+    Raises:
+        OSError: It is not there or no regular file. Other file systems raise what they please.
+        SourceError: As `connect`.
+    """
+    scheme = scheme_of(location)
+    if scheme is None:
+        return _open_regular(location)
+    if scheme == "file":
+        path = unquote_to_bytes(urlsplit(location).path).decode(errors="surrogateescape")
+        return _open_regular(path)
+    file_system, path = connect(location)
+    return file_system.open(path, "rb", block_size=_HOP_BYTES)
+
+
+def _open_regular(path: str) -> IO[bytes]:
+    # A pipe would block until somebody writes, and opening a device may act on it.
+    if not stat.S_ISREG(Path(path).stat().st_mode):
+        raise OSError(f"{path}: not a regular file")
+    return Path(path).open("rb")

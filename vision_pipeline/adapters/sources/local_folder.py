@@ -9,11 +9,12 @@ from pathlib import Path
 
 from vision_pipeline.adapters.sources.batches import Found
 from vision_pipeline.core.errors import SourceError
+from vision_pipeline.core.members import readable
 
 
 def local_uri(path: str) -> str:
     """A path as it can stand in a table: a `file:` URL where the name is not valid UTF-8."""
-    return path if _is_text(path) else Path(path).as_uri()
+    return path if readable(path) == path else Path(path).as_uri()
 
 
 def local_image(path: str, item_id: str) -> Found:
@@ -54,8 +55,11 @@ class LocalWalk:
         self._counts = counts
         self._followed: set[tuple[int, int]] = set()
 
-    def images(self) -> Iterator[Found]:
+    def images(self, prefix: str = "") -> Iterator[Found]:
         """The files that are taken.
+
+        Args:
+            prefix: What their relative paths begin with.
 
         Raises:
             SourceError: The root itself cannot be read.
@@ -64,7 +68,7 @@ class LocalWalk:
             os.scandir(self._root).close()
         except OSError as error:
             raise SourceError(f"{self._root}: cannot be listed: {error.strerror}") from error
-        yield from self._folder(str(self._root), "")
+        yield from self._folder(str(self._root), prefix)
 
     def _folder(self, path: str, prefix: str) -> Iterator[Found]:
         try:
@@ -73,7 +77,7 @@ class LocalWalk:
             self._counts["unreadable_folders"] += 1
             return
         for name in names:
-            full, relative = f"{path.rstrip('/')}/{name}", prefix + _readable(name, names)
+            full, relative = f"{path.rstrip('/')}/{name}", prefix + _distinct(name, names)
             if name.startswith("."):
                 self._counts["hidden"] += 1
             elif name in links:
@@ -129,22 +133,9 @@ def _listed(path: str) -> tuple[list[str], set[str], set[str]]:
     return names, folders, links
 
 
-def _readable(name: str, siblings: Collection[str]) -> str:
-    """A name as text: bytes that are no UTF-8 are percent-encoded, unlike any sibling's name."""
-    if _is_text(name):
-        return name
-    readable = "".join(
-        f"%{ord(each) - 0xDC00:02X}" if not _is_text(each) else each.replace("%", "%25")
-        for each in name
-    )
-    while readable in siblings:
-        readable = f"~{readable}"  # not behind: the suffix says that it is an image
-    return readable
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def _distinct(name: str, siblings: Collection[str]) -> str:
+    """A name as text, unlike any sibling's where it had to be changed."""
+    text = readable(name)
+    while text != name and text in siblings:
+        text = f"~{text}"  # not behind: the suffix says that it is an image
+    return text

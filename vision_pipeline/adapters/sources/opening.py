@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Protocol, TypedDict, Unpack
 
 import pyarrow as pa
 
-from vision_pipeline.adapters.sources.batches import Found
-from vision_pipeline.adapters.sources.file_systems import connect, scheme_of
-from vision_pipeline.adapters.sources.folder import FolderSource
-from vision_pipeline.adapters.sources.local_folder import LocalWalk, local_image
 from vision_pipeline.adapters.sources.manifest import ManifestColumns, ManifestSource
-from vision_pipeline.adapters.sources.references import path_of
-from vision_pipeline.adapters.sources.remote_folder import RemoteWalk, remote_image
+from vision_pipeline.adapters.sources.pages import Pages
+from vision_pipeline.adapters.sources.path import PathSource
+from vision_pipeline.adapters.sources.places import Places
 from vision_pipeline.adapters.sources.selection import Selection
-from vision_pipeline.adapters.sources.tables import manifest_suffix
 from vision_pipeline.core.errors import SourceError
 
 
@@ -26,7 +21,9 @@ class Source(Protocol):
 
     Attributes:
         counts: After `batches`, how many files were passed over, by reason: `hidden`,
-            `not_image`, `excluded`, `outside`, `repeated`, `unreadable_folders`.
+            `not_image`, `excluded`, `outside`, `repeated`, `unreadable_folders`; tar archives that
+            are `damaged` behind their last whole member; of WebDatasets, samples with `no_image`,
+            files with `no_text` by nature and `unreadable_columns`.
     """
 
     counts: Counter[str]
@@ -35,7 +32,8 @@ class Source(Protocol):
         """Batches of at most 10,000 rows, from the beginning at each call.
 
         Columns: `item_id` string; `images` list of struct (`uri` string, `size_bytes` int64,
-        `version` string); then the manifest's other columns under their own names and types.
+        `version` string, `page` int32, `offset_bytes` int64); then the manifest's other columns
+        under their own names and types, or the texts of a WebDataset.
 
         Raises:
             SourceError: The source cannot be listed.
@@ -47,28 +45,37 @@ class SourceSettings(TypedDict, total=False):
     """What says where the items are; exactly one of `path` and `manifest` is not None.
 
     Attributes:
-        path: Folder or single image, local or a URL that fsspec knows.
+        path: Folder, image, document, tar or zip archive, or a pattern of these; local or a URL
+            that fsspec knows.
         manifest: Table of images, local or a URL.
         image_column: The manifest's column of paths and URLs; `image` if not given.
         group_by: The manifest's column whose equal values make one item.
+        order_by: The manifest's column whose values order the images of such an item.
         id_column: The manifest's column of ids; the images' values if not given.
         include: Patterns of `.gitignore`; if any, they replace the rule of suffixes.
         exclude: Patterns of what to leave out.
         follow_links: Whether links that leave the folder are followed; False if not given.
         column_types: Arrow types of manifest columns, where guessing fails.
-        reserved: Column names that a manifest may not use.
+        reserved: Column names that a manifest or a WebDataset may not use.
+        max_pages: A document of more pages stays one item; 1000 if not given.
+        max_source_bytes: A larger document stays one item; 100 MiB if not given.
+        count_pages: The number of pages of a PDF, or an `ItemError`; 1 if not given.
     """
 
     path: str | None
     manifest: str | None
     image_column: str
     group_by: str | None
+    order_by: str | None
     id_column: str | None
     include: Sequence[str]
     exclude: Sequence[str]
     follow_links: bool
     column_types: Mapping[str, str]
     reserved: Collection[str]
+    max_pages: int
+    max_source_bytes: int
+    count_pages: Callable[[bytes], int]
 
 
 def open_source(**settings: Unpack[SourceSettings]) -> Source:
@@ -79,69 +86,34 @@ def open_source(**settings: Unpack[SourceSettings]) -> Source:
             each other, or a pattern is none.
     """
     path, manifest = settings.get("path"), settings.get("manifest")
+    pages = Pages(
+        settings.get("max_pages", 1000),
+        settings.get("max_source_bytes", 100 * 1024 * 1024),
+        settings.get("count_pages", _one_page),
+    )
     if path is not None and manifest is None:
         selection = Selection(settings.get("include", ()), settings.get("exclude", ()))
-        return _folder(path, selection, follow_links=settings.get("follow_links", False))
+        follow_links = settings.get("follow_links", False)
+        return PathSource(
+            Places(path, selection, follow_links=follow_links),
+            selection=selection,
+            pages=pages,
+            reserved=settings.get("reserved", ()),
+        )
     if manifest is None or path is not None:
-        raise SourceError("source: give either path (a folder) or manifest (a table)")
+        raise SourceError("source: give either path (images) or manifest (a table of them)")
     columns = ManifestColumns(
         image=settings.get("image_column", "image"),
         group_by=settings.get("group_by"),
         id=settings.get("id_column"),
         types=settings.get("column_types", {}),
         reserved=settings.get("reserved", ()),
+        order_by=settings.get("order_by"),
     )
     if columns.group_by is not None and columns.id is not None:
         raise SourceError("source.group_by names the items already: leave source.id_column out")
-    return ManifestSource(manifest, columns)
+    return ManifestSource(manifest, columns, pages)
 
 
-def _folder(path: str, selection: Selection, *, follow_links: bool) -> FolderSource:
-    scheme = scheme_of(path)
-    if scheme in {"http", "https"}:
-        raise SourceError(f"{path}: a web folder cannot be listed; name its images in a manifest")
-
-    def walk(counts: Counter[str]) -> Iterator[Found]:
-        if scheme in {None, "file"}:
-            local = Path(path if scheme is None else path_of(path))
-            return _walk_local(local, selection, counts, follow_links=follow_links)
-        return _walk_remote(path, selection, counts)
-
-    return FolderSource(walk)
-
-
-def _walk_local(
-    path: Path, selection: Selection, counts: Counter[str], *, follow_links: bool
-) -> Iterator[Found]:
-    # Without "..", which may only be taken out together with links.
-    root = path.resolve() if ".." in path.parts else path.absolute()
-    if root.is_file():
-        _refuse_manifest(str(path))
-        return iter([local_image(str(root), root.name)])
-    if not root.is_dir():
-        raise SourceError(f"{path}: there is no such folder or file")
-    return LocalWalk(
-        root,
-        follow_links=follow_links,
-        reason_to_skip=selection.reason_to_skip,
-        counts=counts,
-    ).images()
-
-
-def _walk_remote(url: str, selection: Selection, counts: Counter[str]) -> Iterator[Found]:
-    file_system, root = connect(url)
-    try:
-        info = file_system.info(root)
-    except Exception as error:  # each backend has its own
-        raise SourceError(f"{url}: there is no such folder or file ({error})") from error
-    if info["type"] == "file":
-        _refuse_manifest(url)
-        return iter([remote_image(file_system, info, root.rpartition("/")[2])])
-    return RemoteWalk(
-        file_system, root, reason_to_skip=selection.reason_to_skip, counts=counts
-    ).images()
-
-
-def _refuse_manifest(path: str) -> None:
-    if manifest_suffix(path):
-        raise SourceError(f"{path} is a table of images: give it as source.manifest, not as path")
+def _one_page(_: bytes) -> int:
+    return 1

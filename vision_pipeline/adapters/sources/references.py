@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from urllib.parse import unquote_to_bytes, urlsplit
@@ -12,6 +14,8 @@ from vision_pipeline.adapters.sources.local_folder import local_image
 
 _DATA_SCHEME = "data:"
 _DATA_ID_DIGITS = 16
+_PAGE = re.compile(r"#page=([1-9][0-9]{0,6})")
+_MAX_PAGE = 1_000_000
 
 
 class References:
@@ -28,26 +32,43 @@ class References:
     def found(self, value: str | None) -> Found:
         """The image that a value names, under the value as its id.
 
-        A local file that is missing is found without size and version, and no value with an empty
-        URI: either becomes an error row, when it is read.
+        A value that ends in `#page=3` names that page, unless there is a local file of just this
+        name. A local file that is missing is found without size and version, and no value with an
+        empty URI: either becomes an error row, when it is read.
         """
         if not value:
             return Found("", "")
         if value[: len(_DATA_SCHEME)].lower() == _DATA_SCHEME:
             return Found(_DATA_SCHEME + sha256(value.encode()).hexdigest()[:_DATA_ID_DIGITS], value)
-        scheme = scheme_of(value)
-        if scheme == "file":
-            return local_image(path_of(value), value)
-        return self._by_path(value) if scheme is None else Found(value, value)
+        bare, page = _without_page(value)
+        if page is None:
+            return self._leading_to(value, value)
+        if scheme_of(value) is None:
+            literal = self._leading_to(value, value)
+            if literal.size_bytes is not None:
+                return literal
+        return replace(self._leading_to(bare, value), page=page)
 
-    def _by_path(self, value: str) -> Found:
-        if value.startswith("/"):
-            return local_image(value, value)
+    def _leading_to(self, location: str, item_id: str) -> Found:
+        scheme = scheme_of(location)
+        if scheme == "file":
+            return local_image(path_of(location), item_id)
+        if scheme is not None:
+            return Found(item_id, location)
+        if location.startswith("/"):
+            return local_image(location, item_id)
         if self._remote_folder is not None:
-            return Found(value, f"{self._remote_folder}/{value}")
-        return local_image(f"{self._local_folder}/{value.removeprefix('./')}", value)
+            return Found(item_id, f"{self._remote_folder}/{location}")
+        return local_image(f"{self._local_folder}/{location.removeprefix('./')}", item_id)
 
 
 def path_of(url: str) -> str:
     """The local path of a `file:` URL, whatever bytes it is made of."""
     return unquote_to_bytes(urlsplit(url).path).decode(errors="surrogateescape")
+
+
+def _without_page(value: str) -> tuple[str, int | None]:
+    bare, mark, _ = value.rpartition("#")
+    found = _PAGE.fullmatch(value, len(bare)) if mark and bare else None
+    page = int(found[1]) if found else 0
+    return (bare, page) if 1 <= page <= _MAX_PAGE else (value, None)

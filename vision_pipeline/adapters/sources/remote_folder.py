@@ -48,13 +48,16 @@ class RemoteWalk:
         self._reason_to_skip = reason_to_skip
         self._counts = counts
 
-    def images(self) -> Iterator[Found]:
+    def images(self, prefix: str = "") -> Iterator[Found]:
         """The files that are taken.
+
+        Args:
+            prefix: What their relative paths begin with.
 
         Raises:
             SourceError: The root itself cannot be listed.
         """
-        yield from self._entries(self._listed(self._root), "")
+        yield from self._entries(self._listed(self._root), prefix)
 
     def _folder(self, path: str, prefix: str) -> Iterator[Found]:
         try:

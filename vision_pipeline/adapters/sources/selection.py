@@ -14,6 +14,7 @@ _NAMES = """
     pbm pgm ppm pnm pam pfm tga pcx dcx dds psd psb xcf exr hdr qoi sgi rgb bw xbm xpm
     svg svgz eps ps ai wmf emf djvu djv dcm fits
     cr2 cr3 nef arw dng orf rw2 raf
+    pdf
 """
 # Every suffix that says "image", decodable here or not: what is not becomes an error row, which
 # somebody sees, where a skipped file would be silence.
@@ -38,12 +39,21 @@ class Selection:
     def reason_to_skip(self, relative: str) -> str | None:
         """`not_image` or `excluded` for a file that is not taken, None for one that is."""
         lowered = relative.lower()
-        if self._exclude is not None and self._exclude.match_file(lowered):
+        if self.excludes(relative):
             return "excluded"
         if self._include is not None:
             return None if self._include.match_file(lowered) else "excluded"
-        _, dot, suffix = lowered.rpartition(".")
-        return None if dot + suffix in IMAGE_SUFFIXES else "not_image"
+        return None if has_image_suffix(relative) else "not_image"
+
+    def excludes(self, relative: str) -> bool:
+        """Whether a pattern of `exclude` leaves the file out."""
+        return self._exclude is not None and self._exclude.match_file(relative.lower())
+
+
+def has_image_suffix(name: str) -> bool:
+    """Whether a name says that it is an image or a document."""
+    _, dot, suffix = name.lower().rpartition(".")
+    return dot + suffix in IMAGE_SUFFIXES
 
 
 def _compiled(key: str, patterns: Sequence[str]) -> GitIgnoreSpec | None:

@@ -13,13 +13,14 @@ from typing import IO
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.json as pa_json
-import pyarrow.parquet as pa_parquet
 
 from vision_pipeline.adapters.sources.batches import BATCH_ROWS
 from vision_pipeline.adapters.sources.file_systems import connect
+from vision_pipeline.adapters.sources.parquet_manifest import ImageColumn, open_parquet
 from vision_pipeline.core.errors import SourceError
 
-MANIFEST_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+_PARQUET_SUFFIX = ".parquet"
+MANIFEST_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", _PARQUET_SUFFIX)
 _PACKED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 
 # A row must fit one block, and a row may carry a data: URL of the provider's 10 MiB in base64.
@@ -30,23 +31,37 @@ _BLANK = re.compile(rb"(?:\xef\xbb\xbf)?\s*")
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A manifest file, opened: its schema, and its batches of at most `BATCH_ROWS` rows, once."""
+    """A manifest file, opened.
 
+    Attributes:
+        location: Local path or URL.
+        schema: Of the batches.
+        batches: At most `BATCH_ROWS` rows each, once; the image column is text.
+        images: How the file holds its images.
+    """
+
+    location: str
     schema: pa.Schema
     batches: Iterator[pa.RecordBatch]
+    images: ImageColumn
 
 
 def manifest_suffix(location: str) -> str | None:
     """The suffix that says how a manifest is written, or None where it is no manifest's."""
-    name = PurePosixPath(location.lower().partition("?")[0])
-    suffix = PurePosixPath(name.stem).suffix if name.suffix in _PACKED_SUFFIXES else name.suffix
+    name = _name(location)
+    suffix = PurePosixPath(name.stem).suffix if is_packed(location) else name.suffix
     return suffix if suffix in MANIFEST_SUFFIXES else None
+
+
+def is_packed(location: str) -> bool:
+    """Whether a manifest is compressed as a whole."""
+    return _name(location).suffix in _PACKED_SUFFIXES
 
 
 def read_table(
     location: str,
     *,
-    text_columns: Collection[str],
+    image_column: str,
     name_columns: Collection[str] = (),
     column_types: Mapping[str, str],
 ) -> Iterator[Table]:
@@ -54,7 +69,7 @@ def read_table(
 
     Args:
         location: Local path or URL that fsspec knows.
-        text_columns: Columns that are text whatever their values look like.
+        image_column: Text whatever its values look like; in Parquet perhaps the images' bytes.
         name_columns: Columns that are text where types are guessed, as in CSV: 0071 is not 71.
         column_types: Arrow's name of the type, for columns whose type is not to be guessed.
 
@@ -66,7 +81,7 @@ def read_table(
     if suffix is None:
         allowed = ", ".join(MANIFEST_SUFFIXES)
         raise SourceError(f"{location}: a manifest's name ends in one of {allowed}")
-    types = _types(column_types) | dict.fromkeys(text_columns, pa.string())
+    types = _types(column_types)
     if suffix in _GUESSED:
         types = dict.fromkeys(name_columns, pa.string()) | types
     file_system, path = connect(location)
@@ -76,10 +91,20 @@ def read_table(
     ):
         if _is_empty(file):
             return
-        schema, batches = _READERS[suffix](file, types)
+        if suffix == _PARQUET_SUFFIX:
+            schema, batches, images = open_parquet(
+                file,
+                location=location,
+                image_column=image_column,
+                types=types,
+                batch_rows=BATCH_ROWS,
+            )
+        else:
+            schema, batches = _READERS[suffix](file, {**types, image_column: pa.string()})
+            images = ImageColumn(image_column, pa.string(), leaf=image_column)
         for name in column_types:
             require_column(name, schema, location=location, key="source.column_types")
-        yield Table(schema, _cut(batches, location))
+        yield Table(location, schema, _cut(batches, location), images)
 
 
 def require_column(name: str, schema: pa.Schema, *, location: str, key: str) -> None:
@@ -107,6 +132,10 @@ def _types(column_types: Mapping[str, str]) -> dict[str, pa.DataType]:
             )
             raise SourceError(detail) from error
     return types
+
+
+def _name(location: str) -> PurePosixPath:
+    return PurePosixPath(location.lower().partition("?")[0])
 
 
 def _is_empty(file: IO[bytes]) -> bool:
@@ -185,21 +214,10 @@ def _json_reader(file: IO[bytes], types: Mapping[str, pa.DataType]) -> pa.Record
     )
 
 
-def _parquet(file: IO[bytes], types: Mapping[str, pa.DataType]) -> _Opened:
-    parquet = pa_parquet.ParquetFile(file)
-    fields = [
-        field.with_type(types[field.name]) if field.name in types else field
-        for field in parquet.schema_arrow
-    ]
-    schema = pa.schema(fields)
-    return schema, (batch.cast(schema) for batch in parquet.iter_batches(BATCH_ROWS))
-
-
 _GUESSED = {".csv", ".tsv"}
 _READERS: Mapping[str, Callable[[IO[bytes], Mapping[str, pa.DataType]], _Opened]] = {
     ".csv": _csv,
     ".tsv": _tsv,
     ".jsonl": _json_lines,
     ".ndjson": _json_lines,
-    ".parquet": _parquet,
 }

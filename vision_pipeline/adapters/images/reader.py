@@ -5,48 +5,66 @@ from __future__ import annotations
 import asyncio
 import binascii
 import os
+import re
 import stat
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, Protocol
 from urllib.parse import unquote_to_bytes, urlsplit
 
 import fsspec
 import pybase64
 
 from vision_pipeline.core.errors import ErrorCode, ItemError
-from vision_pipeline.core.records import ImageRef
+from vision_pipeline.core.members import Member, leads_home, parse_member
+from vision_pipeline.core.records import ImageRef, SourceImage
 
 _WHITESPACE = b" \t\r\n\f"
+_NESTED = re.compile("::[A-Za-z][A-Za-z0-9+.-]*://")
 
 
-# Object stores and this process: their addresses come from the machine's settings, not from a URL.
-STORES = frozenset(
-    {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oci", "r2", "hf", "memory"}
-)
+class MemberReader(Protocol):
+    """Reads images out of one kind of container; called in threads, several at a time."""
+
+    def read(self, member: Member, ref: ImageRef, *, max_bytes: int) -> bytes:
+        """The member's content, at most `max_bytes` + 1 bytes of it.
+
+        Args:
+            member: Which one.
+            ref: What the source listed of it.
+            max_bytes: More is not read; the caller refuses it.
+
+        Raises:
+            ItemError: `source_missing` where it is not there or the container cannot be read,
+                `unreadable_image` where its content is damaged or encrypted.
+        """
+        ...
 
 
 class ImageReader:
-    """Reads local files, `data:` URLs, URLs that fsspec knows, and `http` through `fetch`.
+    """Reads files, members of containers, `data:` URLs, object stores, and `http` by `fetch`.
 
     Args:
         fetch: Gives the body behind an `http` or `https` URL, within its own limits.
+        members: For each scheme of a container, who reads its members.
         max_bytes: A larger image is refused, before it is read where its size is known.
         allow_private: Whether schemes that lead to any address are read too, such as `ftp`.
     """
 
     def __init__(
         self,
-        fetch: Callable[[str], Awaitable[bytes]],
+        fetch: Callable[[str], Awaitable[SourceImage]],
         *,
         max_bytes: int,
+        members: Mapping[str, MemberReader] | None = None,
         allow_private: bool = False,
     ) -> None:
         self._fetch = fetch
+        self._members = members or {}
         self._max_bytes = max_bytes
         self._allow_private = allow_private
 
-    async def read(self, ref: ImageRef) -> bytes:
+    async def read(self, ref: ImageRef) -> SourceImage:
         """The encoded image.
 
         Raises:
@@ -58,20 +76,36 @@ class ImageReader:
         if scheme in {"http", "https"}:
             return await self._fetch(ref.uri)
         if scheme == "data":
-            return self._data_url(ref.uri)
-        if scheme == "file":
-            path = os.fsdecode(unquote_to_bytes(urlsplit(ref.uri).path))
-            return await asyncio.to_thread(self._local, path)
-        if scheme is not None:
-            # A chain such as memory://a::http://b reaches what its last link names.
-            is_store = scheme in STORES and "::" not in ref.uri
-            if not (self._allow_private or is_store):
-                detail = f"{scheme}: could lead to a private address; source.allow_private_urls"
-                raise ItemError(ErrorCode.BLOCKED_URL, detail)
-            return await asyncio.to_thread(self._remote, ref)
+            return SourceImage(self._data_url(ref.uri))
+        return SourceImage(await asyncio.to_thread(self._read, ref, scheme), ref.version)
+
+    def _read(self, ref: ImageRef, scheme: str | None) -> bytes:
         if not ref.uri:
             raise ItemError(ErrorCode.SOURCE_MISSING, "the manifest names no image")
-        return await asyncio.to_thread(self._local, ref.uri)
+        member = parse_member(ref.uri)
+        if member is not None and member.scheme in self._members:
+            return self._member(member, ref)
+        self._allow(ref.uri, is_safe=leads_home(scheme, ref.uri))
+        if scheme == "file":
+            return self._local(os.fsdecode(unquote_to_bytes(urlsplit(ref.uri).path)))
+        return self._local(ref.uri) if scheme is None else self._remote(ref)
+
+    def _member(self, member: Member, ref: ImageRef) -> bytes:
+        # As fsspec reads it, a chain of more than two links leads through all of them.
+        is_single = _NESTED.search(member.name) is None
+        is_safe = is_single and leads_home(_scheme(member.container), member.container)
+        self._allow(member.uri, is_safe=is_safe)
+        self._limit(ref.size_bytes or 0)
+        data = self._members[member.scheme].read(member, ref, max_bytes=self._max_bytes)
+        self._limit(len(data))
+        return data
+
+    def _allow(self, location: str, *, is_safe: bool) -> None:
+        """Refuse what could lead to any address: only files and stores are read from here."""
+        if not (is_safe or self._allow_private):
+            scheme = location.partition("://")[0]
+            detail = f"{scheme}: could lead to a private address; source.allow_private_urls"
+            raise ItemError(ErrorCode.BLOCKED_URL, detail)
 
     def _local(self, path: str) -> bytes:
         try:

@@ -1,0 +1,110 @@
+"""The members of tar archives: one item an image, or where it is a WebDataset, one a sample."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO, cast
+
+from vision_pipeline.adapters.sources.archives import Archive, Listing
+from vision_pipeline.adapters.sources.batches import Found
+from vision_pipeline.adapters.sources.pages import Pages
+from vision_pipeline.core.members import Member, readable
+from vision_pipeline.core.tar import DamagedTarError, TarMember, tar_members
+
+
+@dataclass(frozen=True, slots=True)
+class TarContents:
+    """The files in a tar archive, about 200 bytes of memory for each.
+
+    Attributes:
+        members: Regular files whose content is whole, in order.
+        is_damaged: Whether the archive is cut off or damaged behind them.
+    """
+
+    members: list[TarMember]
+    is_damaged: bool
+
+
+def tar_contents(archive: Archive) -> TarContents:
+    """What an archive holds, from its headers alone.
+
+    Raises:
+        SourceError: The file is missing, or no tar archive from its first member on.
+    """
+    members: list[TarMember] = []
+    entries = 0
+    with archive.opened() as file:
+        try:
+            for entries, entry in enumerate(tar_members(file), start=1):  # noqa: B007
+                if entry.is_regular and entry.name:
+                    members.append(entry)
+        except DamagedTarError:
+            if not entries:
+                raise
+            return TarContents(members, is_damaged=True)
+    return TarContents(members, is_damaged=False)
+
+
+def tar_images(archive: Archive, members: list[TarMember], listing: Listing) -> Iterator[Found]:
+    """The images of an archive, each an item.
+
+    Raises:
+        SourceError: The file is no longer there.
+    """
+    with archive.opened() as file:
+        for member in members:
+            name = readable(member.name)
+            reason = listing.reason_to_skip(name)
+            if reason is None:
+                item_id = listing.ids.distinct(archive.prefix + name)
+                yield from pages_of(archive, member, item_id, pages=listing.pages, file=file)
+            else:
+                listing.counts[reason] += 1
+
+
+def pages_of(
+    archive: Archive, member: TarMember, item_id: str, *, pages: Pages, file: IO[bytes]
+) -> list[Found]:
+    """A member as one image, or as several where it is a document of several pages.
+
+    Args:
+        archive: Where it is.
+        member: Which one.
+        item_id: The id, to which pages add their number.
+        pages: Tells how many pages there are.
+        file: The archive's file.
+    """
+    found = Found(
+        item_id,
+        Member(archive.scheme, readable(member.name), archive.location).uri,
+        member.size_bytes,
+        # Without the archive's own time: appending to it does not make all of its members new.
+        f"{readable(member.modified)}-{member.offset_bytes}-{member.size_bytes}",
+        offset_bytes=member.offset_bytes,
+    )
+    return pages.of(found, lambda: cast("IO[bytes]", _Content(file, member)))
+
+
+class _Content(io.RawIOBase):
+    """A member's content as a file of its own; closing it leaves the archive's open."""
+
+    def __init__(self, file: IO[bytes], member: TarMember) -> None:
+        super().__init__()
+        self._file = file
+        self._member = member
+        self._at = 0
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        starts = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._member.size_bytes}
+        self._at = starts[whence] + offset
+        return self._at
+
+    def readinto(self, buffer: bytearray, /) -> int:  # type: ignore[override]
+        left = max(self._member.size_bytes - self._at, 0)
+        self._file.seek(self._member.offset_bytes + self._at)
+        data = self._file.read(min(len(buffer), left))
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)

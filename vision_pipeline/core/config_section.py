@@ -1,0 +1,29 @@
+"""What all sections of the configuration share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+
+MAX_BYTES = 2**40
+
+
+def at(position: int, **extra: object) -> dict[str, Any]:
+    """Schema extras: forms show fields in the order of `position`."""
+    return {"position": position, **extra}
+
+
+class Section(BaseModel):
+    """A part of the configuration: frozen, and unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_yes_for_a_number(cls, value: object, info: ValidationInfo) -> object:
+        # YAML reads `yes` and `on` as true, and true would pass as 1.
+        expects = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and expects is not bool:
+            raise ValueError(f"{str(value).lower()} is neither a number nor text")
+        return value

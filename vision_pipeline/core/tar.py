@@ -1,0 +1,217 @@
+"""What is in a tar archive, told by its headers alone: POSIX (ustar, pax), GNU and the old form.
+
+Python's own `tarfile` trusts what headers say of sizes: it reads backwards for ever where one is
+negative, and takes into memory whatever an extended header asks for. This one does neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import IO
+
+BLOCK_BYTES = 512
+_ZEROS = bytes(BLOCK_BYTES)
+_MOST_EXTENSION_BYTES = 1024 * 1024  # a path and some times; tar itself never writes so many
+_MOST_DIGITS = 32
+_NEGATIVE = b"\xff"  # how a negative number in base 256 begins
+
+_REGULAR = b"07\x00"
+_PLAIN_OLD = b"\x00"
+_WITHOUT_CONTENT = b"123456"  # links, devices, folders, pipes: their size means nothing
+_GNU_SPARSE = b"S"
+_GNU_NAME, _GNU_LINK = b"L", b"K"
+_PAX, _PAX_OLD, _PAX_GLOBAL = b"x", b"X", b"g"
+_EXTENSIONS = frozenset({_GNU_NAME, _GNU_LINK, _PAX, _PAX_OLD, _PAX_GLOBAL})
+
+
+class DamagedTarError(ValueError):
+    """From here on the file is no tar archive, or it ends too early."""
+
+
+@dataclass(frozen=True, slots=True)
+class TarMember:
+    """One entry of an archive.
+
+    Attributes:
+        name: Its path as stored, without a leading `./`; bytes that are no UTF-8 are surrogates.
+        offset_bytes: Where its content begins.
+        size_bytes: Length of its content.
+        modified: Its time of change in seconds since 1970, as written.
+        is_regular: Whether it is a file with all of its content in one piece.
+    """
+
+    name: str
+    offset_bytes: int
+    size_bytes: int
+    modified: str
+    is_regular: bool
+
+
+def tar_members(file: IO[bytes]) -> Iterator[TarMember]:
+    """Every entry whose content is whole, in order; reads headers only.
+
+    Args:
+        file: Seekable; it may be read elsewhere between two entries.
+
+    Raises:
+        DamagedTarError: After the last whole entry, where something follows that is none.
+    """
+    end = file.seek(0, 2)
+    at, extra = 0, _Extra()
+    if not end:
+        raise DamagedTarError("the file is empty")
+    while at < end:
+        block = _read(file, at, BLOCK_BYTES)
+        if block == _ZEROS:
+            return
+        header = _Header.of(block)
+        content_at = at + BLOCK_BYTES
+        if header.kind in _EXTENSIONS:
+            extra = extra.with_more(header, file)
+            at = content_at + _padded(header.size_bytes)
+            continue
+        member, at = _member(file, header, extra, content_at)
+        if member.offset_bytes + member.size_bytes > end:
+            raise DamagedTarError("the last member is cut off")
+        yield member
+        extra = _Extra()
+    if extra != _Extra():
+        raise DamagedTarError("the last member is cut off")
+
+
+def is_header_of(block: bytes, size_bytes: int) -> bool:
+    """Whether a block is a member's header and states this size."""
+    try:
+        return _Header.of(block).size_bytes == size_bytes
+    except DamagedTarError:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    name: bytes
+    size_bytes: int
+    modified: str
+    kind: bytes
+    continues: bool
+
+    @classmethod
+    def of(cls, block: bytes) -> _Header:
+        """A header block taken apart (POSIX.1-1988, ustar), its checksum seen to be right."""
+        if len(block) < BLOCK_BYTES or not _is_sound(block):
+            raise DamagedTarError("there is no header where one must be")
+        name, kind = _text(block[:100]), block[156:157]
+        if block[257:263] == b"ustar\x00" and (prefix := _text(block[345:500])):
+            name = prefix + b"/" + name
+        size = _number(block[124:136])
+        if size < 0:
+            raise DamagedTarError("a header states a negative size")
+        continues = kind == _GNU_SPARSE and block[482] != 0
+        return cls(name, size, str(_number(block[136:148])), kind, continues)
+
+
+@dataclass(frozen=True, slots=True)
+class _Extra:
+    """What extended headers say of the next member, in place of its own header."""
+
+    name: bytes | None = None
+    records: dict[bytes, bytes] = field(default_factory=dict)
+
+    def with_more(self, header: _Header, file: IO[bytes]) -> _Extra:
+        """This, and what the extended header that `file` stands behind adds."""
+        if header.size_bytes > _MOST_EXTENSION_BYTES:
+            raise DamagedTarError(f"an extended header states {header.size_bytes} bytes")
+        content = file.read(header.size_bytes)
+        if len(content) < header.size_bytes:
+            raise DamagedTarError("an extended header is cut off")
+        if header.kind == _GNU_NAME:
+            return _Extra(_text(content), self.records)
+        if header.kind in {_PAX, _PAX_OLD}:
+            records = self.records | dict(_records(content))
+            return _Extra(records.get(b"path", self.name), records)
+        return self  # names of link targets, and defaults for the whole archive
+
+    @property
+    def size_bytes(self) -> int | None:
+        """The content's length, where it is stated here."""
+        text = self.records.get(b"size")
+        if text is None:
+            return None
+        if not text.isdigit() or len(text) > _MOST_DIGITS:
+            raise DamagedTarError("an extended header states a size that is none")
+        return int(text)
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether the content is stored in pieces."""
+        return any(key.startswith(b"GNU.sparse.") for key in self.records)
+
+
+def _member(
+    file: IO[bytes], header: _Header, extra: _Extra, content_at: int
+) -> tuple[TarMember, int]:
+    """The member, and where the next header is."""
+    raw = header.name if extra.name is None else extra.name
+    name = raw.decode(errors="surrogateescape").removeprefix("./")
+    size = header.size_bytes if extra.size_bytes is None else extra.size_bytes
+    is_folder = header.kind == _PLAIN_OLD and name.endswith("/")
+    if header.kind in _WITHOUT_CONTENT or is_folder:
+        size = 0
+    continues = header.continues
+    while continues:  # the map of a sparse file goes on in further blocks
+        continues = _read(file, content_at, BLOCK_BYTES)[504] != 0
+        content_at += BLOCK_BYTES
+    is_regular = header.kind in _REGULAR and not is_folder and not extra.is_sparse
+    mtime = extra.records.get(b"mtime", b"")[:_MOST_DIGITS].decode(errors="replace")
+    member = TarMember(name, content_at, size, mtime or header.modified, is_regular)
+    return member, content_at + _padded(size)
+
+
+def _read(file: IO[bytes], at: int, size: int) -> bytes:
+    file.seek(at)
+    block = file.read(size)
+    if len(block) < size:
+        raise DamagedTarError("a header is cut off")
+    return block
+
+
+def _is_sound(block: bytes) -> bool:
+    stated = _number(block[148:156])
+    counted = block[:148] + b" " * 8 + block[156:]
+    total = sum(counted)
+    # Some old writers summed up signed bytes.
+    return stated == total or stated == total - 256 * sum(each >> 7 for each in counted)
+
+
+def _number(text: bytes) -> int:
+    """Octal digits, or as GNU writes what is too large for them, base 256."""
+    if text[0] & 0x80:
+        value = int.from_bytes(text, "big", signed=True)
+        return value if text.startswith(_NEGATIVE) else value + (1 << (8 * len(text) - 1))
+    digits = _text(text).strip()
+    try:
+        return int(digits, 8) if digits else 0
+    except ValueError as error:
+        raise DamagedTarError(f"a header has {digits!r} for a number") from error
+
+
+def _text(text: bytes) -> bytes:
+    return text.partition(b"\x00")[0]
+
+
+def _padded(size: int) -> int:
+    return -(-size // BLOCK_BYTES) * BLOCK_BYTES
+
+
+def _records(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The records of a pax header, each `length key=value` and a newline."""
+    at = 0
+    while at < len(content) and content[at]:
+        length, space, _ = content[at : at + 20].partition(b" ")
+        if not (space and length.isdigit() and int(length) > len(length) + 2):
+            raise DamagedTarError("an extended header has a record without a length")
+        record = content[at + len(length) + 1 : at + int(length) - 1]
+        key, _, value = record.partition(b"=")
+        yield key, value
+        at += int(length)
