@@ -1,10 +1,11 @@
-"""Measure, print a table, and write RESULTS.md: `python -m tests.benchmarks [ROUNDS]`."""
+"""Measure, print tables, and write RESULTS.md: `python -m tests.benchmarks [ROUNDS] [SECTION ...]`.
+
+Without a section's name all of them are measured; the others keep their place and date.
+"""
 
 from __future__ import annotations
 
 import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -16,10 +17,13 @@ from statistics import median
 
 from PIL import Image
 
+from tests.benchmarks.preparation import passed, photo
+from tests.benchmarks.report import RESULTS, section, table, updated
+from tests.benchmarks.two_cores import two_cores
+
 ROUNDS = 5
 IMAGES = 400
 LATENCY_S = 0.2
-RESULTS = Path(__file__).parent / "RESULTS.md"
 NAMES = {
     "bare": "bare aiohttp loop",
     "structure": "the product, verify: structure",
@@ -28,14 +32,15 @@ NAMES = {
 
 
 def main() -> None:
-    """Run every scenario."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
-    sections = [lean_path(rounds), start_up(rounds)]
-    stamp = f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, "
-    stamp += f"{os.cpu_count()} shared cores, medians of {rounds}"
-    text = f"# Benchmarks\n\n`make bench` ({stamp})\n\n" + "\n\n".join(sections) + "\n"
-    RESULTS.write_text(text, "utf-8")
-    print(text)
+    """Run the scenarios that were asked for, or every one."""
+    asked = sys.argv[1:]
+    rounds = int(asked.pop(0)) if asked and asked[0].isdecimal() else ROUNDS
+    if unknown := set(asked) - set(SECTIONS):
+        sys.exit(f"no section {', '.join(sorted(unknown))}: there are {', '.join(SECTIONS)}")
+    for name in asked or SECTIONS:
+        text = SECTIONS[name](rounds)
+        print(text, end="\n\n", flush=True)
+        RESULTS.write_text(updated(RESULTS.read_text("utf-8"), [text]), "utf-8")
 
 
 def lean_path(rounds: int) -> str:
@@ -68,7 +73,7 @@ def lean_path(rounds: int) -> str:
             )
         )
     head = ("", "seconds, first to last request", "ratio to bare", "CPU ms an image", "peak MB")
-    return f"## Lean path\n\n{lean_path.__doc__}\n\n" + table(head, rows)
+    return section("Lean path", rounds, lean_path.__doc__, table(head, rows))
 
 
 def measure(name: str, folder: Path, base_url: str) -> dict[str, float]:
@@ -108,7 +113,7 @@ def start_up(rounds: int) -> str:
         ("import pyarrow.parquet", f"{median(floors):.2f}", "1.00"),
         ("run, 12 images answered before", f"{median(ours):.2f}", f"{ratio:.2f}"),
     ]
-    return f"## Start-up\n\n{start_up.__doc__}\n\n" + table(("", "seconds", "ratio"), rows)
+    return section("Start-up", rounds, start_up.__doc__, table(("", "seconds", "ratio"), rows))
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -118,11 +123,13 @@ def timed(work: Callable[[], object]) -> float:
     return (datetime.now(UTC) - started).total_seconds()
 
 
-def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """A Markdown table."""
-    lines = [head, tuple("---" for _ in head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
+SECTIONS = {
+    "lean-path": lean_path,
+    "start-up": start_up,
+    "photo": photo,
+    "pass-through": passed,
+    "two-cores": two_cores,
+}
 
 if __name__ == "__main__":
     main()

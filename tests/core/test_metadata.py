@@ -1,5 +1,6 @@
 """Cutting metadata out of containers."""
 
+import struct
 from io import BytesIO
 from random import Random
 
@@ -134,3 +135,19 @@ def test_a_gif_without_a_global_palette_is_followed():
 
 def test_a_webp_without_pixels_is_not_followed():
     assert without_metadata(b"RIFF\x04\x00\x00\x00WEBP", "WEBP") is None
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_a_file_of_very_many_pieces_is_not_followed(kind):
+    source = encoded(kind)
+    piece = {
+        "JPEG": segment(0xFE, b"x"),
+        "PNG": struct.pack(">I", 0) + b"teXt" + b"\0\0\0\0",
+        "WEBP": b"VP8X" + struct.pack("<I", 10) + bytes(10),
+    }[kind]
+    start = {"JPEG": 2, "PNG": 33, "WEBP": 12}[kind]
+    for count, is_followed in ((1_000, True), (30_000, False)):
+        many = source[:start] + piece * count + source[start:]
+        if kind == "WEBP":
+            many = many[:4] + struct.pack("<I", len(many) - 8) + many[8:]
+        assert (without_metadata(many, kind) is not None) == is_followed

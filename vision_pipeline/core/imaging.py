@@ -33,7 +33,7 @@ _MEDIA_TYPES = {
     "GIF": "image/gif",
 }
 _FORCED = {"jpeg": {"JPEG", "MPO"}, "png": {"PNG"}, "auto": set(_MEDIA_TYPES)}
-_READ_WITHOUT_C = frozenset({"JPEG", "PNG", "GIF"})  # Pillow reads their headers in Python
+_READ_WITHOUT_C = frozenset({"JPEG", "PNG"})  # Pillow reads their headers in Python
 _LOSSLESS = frozenset({"PNG", "GIF", "BMP", "TIFF", "ICO", "PPM"})
 _PNG_DEPTH_AT = 24  # of IHDR, which comes first (PNG specification, 11.2.1)
 _PNG_MAX_DEPTH = 8  # Pillow shows 16-bit colour as 8-bit; what others make of it is not known
@@ -61,10 +61,13 @@ def prepare(source: bytes, settings: ImageSettings, *, page: int | None = None) 
     if recognise(source) == "PDF":
         return _from_pdf(source, settings, page)
     opened = _opened(source, settings, page)
-    if _may_stay(opened, settings) and (kept := _kept(opened, settings, page)) is not None:
-        if settings.verify == "full":
-            verify(opened)
-        return kept
+    if _may_stay(opened, settings):
+        bare = without_metadata(source, opened.format)
+        kept = None if bare is None else _kept(opened, settings, bare)
+        if kept is not None:
+            if settings.verify == "full":
+                verify(opened)
+            return replace(kept, page=page)
     return _described(opened, _redrawn(opened, settings), page)
 
 
@@ -74,19 +77,24 @@ def as_it_is(source: bytes, settings: ImageSettings) -> PreparedImage | None:
     Its pixels are not decoded, whatever `settings.verify` says: see `check`.
 
     Returns:
-        What to send, or None where something has to change, or more than the header of a JPEG, PNG
-        or GIF has to be looked at: then `prepare` decides.
+        What to send, or None where something has to change, or more than the header of a JPEG or
+        PNG has to be looked at: then `prepare` decides.
 
     Raises:
         ItemError: As `prepare`.
     """
     _check_bytes(source, settings)
-    if recognise(source) not in _READ_WITHOUT_C:
+    name = recognise(source)
+    if name not in _READ_WITHOUT_C or len(source) > settings.max_sent_bytes:
+        return None
+    # First the walk that is bounded: Pillow reads as many pieces as there are.
+    bare = without_metadata(source, name)
+    if bare is None:
         return None
     opened = _opened(source, settings, None, is_header_only=True)
     if opened.image.info.get("icc_profile") or not _may_stay(opened, settings):
         return None
-    return _kept(opened, settings, None)
+    return _kept(opened, settings, bare)
 
 
 def check(source: bytes, settings: ImageSettings) -> None:
@@ -116,16 +124,13 @@ def _opened(
     )
 
 
-def _kept(opened: OpenedImage, settings: ImageSettings, page: int | None) -> PreparedImage | None:
-    """The file with its pixels as they are, or None where it is damaged, animated or too large."""
-    bare = without_metadata(opened.source, opened.format)
-    if bare is None:
-        return None
+def _kept(opened: OpenedImage, settings: ImageSettings, bare: bytes) -> PreparedImage | None:
+    """The file with its pixels as they are, or None where that is too large."""
     data = bare if settings.strip_metadata else opened.source
     if len(data) > settings.max_sent_bytes:
         return None
     sent = Encoded(_MEDIA_TYPES[opened.format], data, *opened.size)
-    return _described(opened, sent, page)
+    return _described(opened, sent, None)
 
 
 def _may_stay(opened: OpenedImage, settings: ImageSettings) -> bool:

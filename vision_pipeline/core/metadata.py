@@ -20,6 +20,10 @@ _PNG_CHUNKS = frozenset(b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB cICP sBIT bKGD
 _WEBP_CHUNKS = frozenset({b"VP8X", b"ALPH", b"VP8 ", b"VP8L"})
 _WEBP_ANIMATION, _WEBP_METADATA = 0x02, 0x2C  # flags of VP8X: animation; profile, EXIF and XMP
 
+# Photos have some dozens of segments or chunks, PNG files of screenshots some thousands. Files of
+# many more are made to keep a reader busy.
+_MOST_PIECES = 20_000
+
 _GIF_EXTENSION, _GIF_IMAGE, _GIF_TRAILER, _GIF_CONTROL = 0x21, 0x2C, 0x3B, 0xF9
 _GIF_HEADER_BYTES = 13
 _GIF_IMAGE_BYTES = 10
@@ -37,8 +41,8 @@ def without_metadata(source: bytes, image_format: str) -> bytes | None:
         image_format: `JPEG`, `MPO`, `PNG`, `WEBP` or `GIF`.
 
     Returns:
-        The file without metadata, or None where it does not reach its end mark, is animated, or
-        is built in a way that this module does not follow.
+        The file without metadata, or None where it does not reach its end mark, is animated, has
+        more than 20,000 pieces, or is built in a way that this module does not follow.
     """
     try:
         return _WALKS[image_format](source)
@@ -49,7 +53,10 @@ def without_metadata(source: bytes, image_format: str) -> bytes | None:
 def _jpeg(source: bytes) -> bytes | None:
     pieces = [source[:2]]
     at, in_scan = 2, False
-    while (found := _JPEG_MARKER.search(source, at)) is not None:
+    for _ in range(_MOST_PIECES):
+        found = _JPEG_MARKER.search(source, at)
+        if found is None:
+            return None
         if in_scan:
             pieces.append(source[at : found.start()])
         marker = source[found.end() - 1]
@@ -74,7 +81,9 @@ def _kept_segment(marker: int, segment: bytes) -> bytes:
 
 def _png(source: bytes) -> bytes | None:
     pieces, at = [source[:8]], 8
-    while at + 12 <= len(source):
+    for _ in range(_MOST_PIECES):
+        if at + 12 > len(source):
+            return None
         name = source[at + 4 : at + 8]
         end = at + 12 + int.from_bytes(source[at : at + 4], "big")
         if end > len(source) or name == b"acTL":
@@ -89,8 +98,9 @@ def _png(source: bytes) -> bytes | None:
 
 def _webp(source: bytes) -> bytes | None:
     end = 8 + int.from_bytes(source[4:8], "little")
-    pieces, at = [], 12
-    while at + 8 <= end <= len(source):
+    pieces: list[bytes] = []
+    at = 12
+    while at + 8 <= end <= len(source) and len(pieces) < _MOST_PIECES:
         name = source[at : at + 4]
         size = int.from_bytes(source[at + 4 : at + 8], "little")
         chunk = source[at : at + 8 + size + size % 2]
