@@ -44,7 +44,11 @@ def main() -> None:
 
 
 def lean_path(rounds: int) -> str:
-    """400 JPEGs of about 0.5 MB, 32 in flight, 0.2 s latency, client and server on a core each."""
+    """400 JPEGs of about 0.5 MB, 32 in flight, 0.2 s latency, client and server on a core each.
+
+    The workers that decode under `verify: full` share the client's core; CPU time and memory are
+    theirs too.
+    """
     found: dict[str, list[dict[str, float]]] = {name: [] for name in NAMES}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)

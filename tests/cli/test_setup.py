@@ -1,6 +1,7 @@
 import json
 
 from vision_pipeline import __version__
+from vision_pipeline.core.image_formats import PLUGIN_PACKAGES
 from vision_pipeline.emulator.server import running
 from vision_pipeline.emulator.settings import EmulatorSettings
 from vision_pipeline.wiring.library import load_catalogue
@@ -67,8 +68,14 @@ def test_prompts_prints_one(command):
 def test_doctor_finds_nothing_wrong(command, recipe_file):
     ended = command("doctor", recipe_file)
     assert ended.code == 0
-    assert ended.out.count("ok  ") == 7
+    assert ended.out.count("ok  ") == 8
     assert "FAIL" not in ended.out
+
+
+def test_doctor_says_which_formats_need_an_extra(command, recipe_file, monkeypatch):
+    monkeypatch.setitem(PLUGIN_PACKAGES, "PDF", "a_package_that_is_not_installed")
+    ended = command("doctor", recipe_file)
+    assert "PDF: pip install 'vision-pipeline[formats]'" in ended.out
 
 
 def test_doctor_names_each_fault_on_a_line(command, recipe_file, tmp_path):

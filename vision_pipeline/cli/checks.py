@@ -32,6 +32,7 @@ def run_checks(config: RunConfig) -> Iterator[Check]:
     checks: tuple[tuple[str, Callable[[RunConfig], str]], ...] = (
         ("prompt", _prompt),
         ("source", _source),
+        ("formats", _formats),
         ("key", _key),
         ("model", _model),
         ("endpoint", _endpoint),
@@ -57,6 +58,14 @@ def _source(config: RunConfig) -> str:
     if first is None:
         raise SourceError(f"{config.source.path or config.source.manifest}: no images")
     return f"{config.source.path or config.source.manifest}, first item {first['item_id'][0]}"
+
+
+def _formats(_config: RunConfig) -> str:
+    formats = images.optional_formats()
+    missing = [name for name, is_installed in formats.items() if not is_installed]
+    if not missing:
+        return f"{', '.join(formats)} and all that need no extra"
+    return f"not {', '.join(missing)}: pip install 'vision-pipeline[formats]'"
 
 
 def _key(config: RunConfig) -> str:

@@ -95,10 +95,15 @@ def build_source(config: RunConfig, *, count_pages: Callable[[bytes], int]) -> S
     )
 
 
+def optional_formats() -> dict[str, bool]:
+    """The formats that the extra [formats] decodes, and whether each one's package is installed."""
+    return {name: find_spec(package) is not None for name, package in PLUGIN_PACKAGES.items()}
+
+
 def abilities(config: RunConfig) -> str:
     """What decides whether an image can be read: decoders and limits, as one text."""
     image = config.image
-    decoders = sorted(name for name in PLUGIN_PACKAGES.values() if find_spec(name))
+    decoders = sorted(name for name, is_installed in optional_formats().items() if is_installed)
     limits = [image.max_source_bytes, image.max_source_pixels, image.max_pages]
     limits += [image.max_decode_bytes, math.ceil(image.max_decode_s)]
     return f"{DECODING_VERSION}:{limits}:{config.source.allow_private_urls}:{decoders}"
