@@ -74,7 +74,7 @@ async def product(folder: Path, base_url: str, verify: str) -> float:
 
 
 def peak_mb(process: str = "self") -> float:
-    """The most memory that a process had at once, in MB (not its parent's, as `ru_maxrss` tells)."""
+    """The most memory that a process had at once, in MB; `ru_maxrss` may tell its parent's."""
     status = Path(f"/proc/{process}/status").read_text()
     _, _, after = status.partition("VmHWM:")
     return int(after.split()[0]) / 1024
