@@ -213,3 +213,7 @@ def test_checking_a_damaged_image_raises():
     check(saved("PNG", count=1), ImageSettings())
     with pytest.raises(ItemError):
         check(bytes(png), ImageSettings())
+
+
+def test_a_file_that_does_not_reach_its_end_is_left_to_the_decoder():
+    assert as_it_is(saved("JPEG", count=1)[:-2], ImageSettings()) is None
