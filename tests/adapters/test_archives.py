@@ -5,6 +5,7 @@ import os
 import stat
 import tarfile
 import zipfile
+from contextlib import closing
 from pathlib import Path
 
 import fsspec
@@ -17,6 +18,7 @@ from tests.adapters.archiving import (
     images_of,
     pdf,
     png,
+    read,
     rows_of,
     source_of,
     tar_bytes,
@@ -24,7 +26,9 @@ from tests.adapters.archiving import (
     upload,
     zip_bytes,
 )
-from vision_pipeline.core.errors import SourceError
+from vision_pipeline.adapters.images import TarReader, ZipReader
+from vision_pipeline.core.errors import ItemError, SourceError
+from vision_pipeline.core.records import ImageRef
 
 SCHEMES = ["tar", "zip"]
 
@@ -65,16 +69,24 @@ def test_offsets_are_those_of_the_content_in_a_tar_and_of_the_header_in_a_zip(tm
         assert zipped == [each.header_offset for each in archive.infolist()]
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-def test_appending_to_an_archive_leaves_the_versions_of_its_members(tmp_path, scheme):
-    path = tmp_path / f"a.{scheme}"
+def test_appending_to_a_zip_leaves_the_versions_of_its_members(tmp_path):
+    path = tmp_path / "a.zip"
     versions = []
     for files in ({"a.png": png(0)}, {"a.png": png(0), "b.png": png(1)}, {"a.png": png(1)}):
-        path.write_bytes(PACK[scheme](files))
+        path.write_bytes(PACK["zip"](files))
         versions.append(images_of(source_of(path))[0]["version"])
     assert versions[0] == versions[1]
-    if scheme == "zip":  # of one size and one time, but with another CRC
-        assert versions[0] != versions[2]
+    assert versions[0] != versions[2]  # of one size and one time, but with another CRC
+
+
+def test_another_tar_of_the_same_sizes_and_times_has_other_versions(tmp_path):
+    path = tmp_path / "a.tar"
+    versions = []
+    for time_ns in (1_700_000_000_000_000_000, 1_800_000_000_000_000_000):
+        path.write_bytes(tar_bytes({"a.png": png()}))
+        os.utime(path, ns=(time_ns, time_ns))
+        versions.append(images_of(source_of(path))[0]["version"])
+    assert versions[0] != versions[1]
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -180,28 +192,82 @@ def test_a_zip_whose_directory_leads_nowhere_is_refused(tmp_path):
     assert str(path) in complaint_of(source_of(path))
 
 
-def test_a_tar_that_is_cut_off_lists_what_is_whole_and_says_so(tmp_path):
+@pytest.mark.parametrize(
+    ("end_bytes", "ids", "is_told_by_a_count"),
+    [
+        (2 * 1024 + 530, ["a.png", "b.png", "c.png"], False),  # within the content of the third
+        (2 * 1024 + 100, ["a.png", "b.png", "(damaged from byte 2048 on)"], False),
+        (3 * 1024, ["a.png", "b.png", "c.png"], True),
+        (4 * 1024, ["a.png", "b.png", "c.png"], False),
+    ],
+)
+def test_a_tar_that_is_cut_off_says_so(tmp_path, end_bytes, ids, is_told_by_a_count):
     path = tmp_path / "cut.tar"
     data = tar_bytes({"a.png": png(), "b.png": png(), "c.png": png()})
-    path.write_bytes(data[: 2 * 1024 + 530])
+    path.write_bytes(data[:end_bytes])
     source = source_of(path)
-    assert ids_of(source) == ["a.png", "b.png"]
-    assert source.counts["damaged"] == 1
+    assert ids_of(source) == ids
+    assert source.counts["archives_without_end_mark"] == is_told_by_a_count
 
 
-@pytest.mark.parametrize("size", [b"\xff" * 12, b"77777777777\0", b"\x80" + b"\xff" * 11])
-def test_a_tar_with_a_size_that_cannot_be_is_refused_or_ends_there(tmp_path, size):
+def failures_of(source):
+    """By id, what the reading of each item that cannot be read says."""
+    failures = {}
+    for row in rows_of(source):
+        [image] = row["images"]
+        try:
+            with closing(ZipReader()) as zips:
+                read({"tar": TarReader(), "zip": zips}, ImageRef(**image))
+        except ItemError as error:
+            failures[row["item_id"]] = str(error)
+    return failures
+
+
+def evil_header(size):
     header = bytearray(tar_bytes({"evil.png": b""})[:512])
     header[124:136] = size
     header[148:156] = b" " * 8
     header[148:156] = f"{sum(header):06o}\0 ".encode()
+    return bytes(header)
+
+
+@pytest.mark.parametrize("size", [b"\xff" * 12, b"\x80" + b"\xff" * 11])
+def test_a_tar_with_a_size_that_cannot_be_is_refused_or_ends_there(tmp_path, size):
     path = tmp_path / "evil.tar"
-    path.write_bytes(header + bytes(1024))
+    path.write_bytes(evil_header(size) + bytes(1024))
     assert str(path) in complaint_of(source_of(path))
-    path.write_bytes(tar_bytes({"a.png": b""})[:512] + header + bytes(1024))
+    path.write_bytes(tar_bytes({"a.png": b""})[:512] + evil_header(size) + bytes(1024))
     source = source_of(path)
-    assert ids_of(source) == ["a.png"]
-    assert source.counts["damaged"] == 1
+    assert ids_of(source) == ["a.png", "(damaged from byte 512 on)"]
+    assert "no tar header at byte 512" in failures_of(source)["(damaged from byte 512 on)"]
+
+
+def test_a_member_that_is_said_to_be_longer_than_its_archive_cannot_be_read(tmp_path):
+    path = tmp_path / "evil.tar"
+    path.write_bytes(evil_header(b"77777777777\0") + bytes(1024))
+    source = source_of(path)
+    assert ids_of(source) == ["evil.png"]
+    assert "cut off" in failures_of(source)["evil.png"]
+
+
+def test_a_damaged_archive_among_others_is_an_item_that_cannot_be_read(tmp_path):
+    (tmp_path / "a.tar").write_bytes(b"no archive" * 100)
+    (tmp_path / "b.zip").write_bytes(zip_bytes({"x.png": png()})[:-30])
+    (tmp_path / "c.tar").write_bytes(tar_bytes({"x.png": png()}))
+    (tmp_path / "d.zip").write_bytes(zip_bytes({"x.png": png()}))
+    (tmp_path / "e.tar").write_bytes(b"")
+    source = source_of(tmp_path / "*")
+    assert ids_of(source) == [
+        "a.tar/(damaged from byte 0 on)",
+        "b.zip/(damaged)",
+        "c.tar/x.png",
+        "d.zip/x.png",
+        "e.tar/(damaged from byte 0 on)",
+    ]
+    failures = failures_of(source)
+    assert len(failures) == 3
+    assert "no tar header at byte 0" in failures["a.tar/(damaged from byte 0 on)"]
+    assert "not a zip file" in failures["b.zip/(damaged)"]
 
 
 @pytest.mark.parametrize(

@@ -549,6 +549,15 @@ def test_a_value_may_name_a_page_itself(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("page", [0, 999_999_999])
+def test_a_page_that_no_document_has_is_named_all_the_same(tmp_path, page):
+    """Its preparation then says that there is no such page."""
+    put(tmp_path, "a.png")
+    source = manifest(written(tmp_path / "m.csv", [{"image": f"a.png#page={page}"}]))
+    assert uris_of(source) == [[str(tmp_path / "a.png")]]
+    assert pages_of(source) == [[page]]
+
+
 def test_a_file_of_just_that_name_is_no_page(tmp_path):
     put(tmp_path, "a.png#page=2")
     source = manifest(written(tmp_path / "m.csv", [{"image": "a.png#page=2"}]))
@@ -557,7 +566,7 @@ def test_a_file_of_just_that_name_is_no_page(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "value", ["a#page=0", "a#page=1000001", "a#page=01", "a#page=x", "a#page=1#b", "#page=1"]
+    "value", ["a#page=01", "a#page=-1", "a#page=1000000000", "a#page=x", "a#page=1#b", "#page=1"]
 )
 def test_what_names_no_page_is_taken_as_it_stands(tmp_path, value):
     source = manifest(written(tmp_path / "m.jsonl", [{"image": value}]))

@@ -172,8 +172,8 @@ def test_a_decoder_that_hangs_is_stopped_by_the_clock(workers):
         limits=WorkerLimits(max_s=0.3),
     )
     code, detail = code_of(lambda: pool.call(PREPARE, b"evil"))
-    assert code == ErrorCode.UNREADABLE_IMAGE
-    assert detail == "decoding took longer than max_decode_s (0.3 s)"
+    assert code == ErrorCode.IMAGE_TOO_LARGE
+    assert detail == "decoding took longer than image.max_decode_s (0.3 s)"
     head, _ = pool.call(PREPARE, encoded())
     assert head["source_format"] == "PNG"
 

@@ -23,7 +23,7 @@ from vision_pipeline.core.errors import (
 )
 from vision_pipeline.core.limits import RateHeaders
 
-KEY = "sk-very-secret"
+KEY = "sk-very-secret-of-24-chars"
 BODY = b'{"model": "m"}'
 WIDE = LimitsConfig(requests_per_minute=6_000_000, tokens_per_minute=600_000_000)
 RATE_LIMITED = b'{"object":"error","message":"Rate limit exceeded","code":"1300"}'
@@ -418,6 +418,12 @@ async def test_a_server_that_repeats_the_key_does_not_spread_it(provider, connec
     assert "Incorrect key: [key]" in str(error)
 
 
+async def test_an_answer_may_hold_the_word_that_somebody_took_for_a_key(provider, connect):
+    provider.script = [answer(200, completion("a local train"))]
+    reply = await ask(connect(key="local"))
+    assert reply.body == completion("a local train")
+
+
 def test_an_address_with_credentials_is_refused_without_showing_them():
     with pytest.raises(EndpointError, match="api_key_env") as caught:
         Endpoint(f"http://user:{KEY}@localhost/v1", None)
@@ -782,8 +788,8 @@ def test_a_list_that_cannot_be_had_names_the_address(address):
 
 
 @pytest.mark.parametrize(
-    "written", [b"k+e/y", b"k%2Be%2Fy", b"k+e\\/y", b"k\\u002be\\u002fy"], ids=range(4)
+    "written", [b"k+e/y1", b"k%2Be%2Fy1", b"k+e\\/y1", b"k\\u002be\\u002fy1"], ids=range(4)
 )
 def test_a_key_that_a_server_repeats_is_masked_however_it_is_written(written):
-    endpoint = Endpoint(base_url="http://127.0.0.1/v1", api_key="k+e/y")
+    endpoint = Endpoint(base_url="http://127.0.0.1/v1", api_key="k+e/y1")
     assert endpoint.without_key(b"refused: " + written + b"!") == b"refused: [key]!"

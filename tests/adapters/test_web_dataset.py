@@ -201,12 +201,20 @@ def test_samples_come_in_batches_of_bounded_rows_and_texts(tmp_path, monkeypatch
     assert [batch.num_rows for batch in source.batches()] == [3, 2]
 
 
-def test_a_data_set_that_is_cut_off_gives_its_whole_files(tmp_path):
+@pytest.mark.parametrize(
+    ("end_bytes", "last"),
+    [
+        (2 * 1024 + 100, [("(damaged from byte 2048 on)", None)]),
+        (2 * 1024 + 530, [("2", None)]),
+        (3 * 1024 + 512, [("2", None)]),  # within the text, which is then none
+    ],
+)
+def test_a_data_set_that_is_cut_off_says_so(tmp_path, end_bytes, last):
     path = tmp_path / "x.tar"
-    path.write_bytes(tar_bytes({"1.png": png(), "1.txt": b"one", "2.png": png()})[: 2 * 1024 + 530])
-    source = source_of(path)
-    assert [(row["item_id"], row["txt"]) for row in rows_of(source)] == [("1", "one")]
-    assert source.counts == {"damaged": 1}
+    files = {"1.png": png(), "1.txt": b"one", "2.png": png(), "2.txt": b"two"}
+    path.write_bytes(tar_bytes(files)[:end_bytes])
+    rows = rows_of(source_of(path))
+    assert [(row["item_id"], row["txt"]) for row in rows] == [("1", "one"), *last]
 
 
 def test_a_list_too_long_to_be_held_is_read_again(tmp_path, monkeypatch):

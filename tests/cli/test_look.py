@@ -33,6 +33,7 @@ def test_plan_tells_duplicates_and_unreadable_images(command, recipe_file, pictu
     ended = command("plan", recipe_file)
     assert "ask the same as another item" in ended.out
     assert "unreadable_image" in ended.out
+    assert "broken.png: damaged PNG" in ended.out
 
 
 def test_status_counts_rows_and_runs(command, recipe_file, recipe, pictures):

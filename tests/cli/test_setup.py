@@ -12,7 +12,6 @@ def test_init_writes_a_recipe_that_is_valid(command, tmp_path, monkeypatch):
     assert ended.code == 0
     monkeypatch.chdir(tmp_path / "new")
     monkeypatch.setenv("MISTRAL_API_KEY", "k")
-    (tmp_path / "new" / "images").mkdir()
     planned = command("plan", "configs/images.yaml")
     assert planned.code == 2
     assert "images: no images" in planned.err
@@ -75,7 +74,7 @@ def test_doctor_finds_nothing_wrong(command, recipe_file):
 def test_doctor_says_which_formats_need_an_extra(command, recipe_file, monkeypatch):
     monkeypatch.setitem(PLUGIN_PACKAGES, "PDF", "a_package_that_is_not_installed")
     ended = command("doctor", recipe_file)
-    assert "PDF: pip install 'vision-pipeline[formats]'" in ended.out
+    assert "PDF: pip install -c constraints.txt '.[formats]'" in ended.out
 
 
 def test_doctor_names_each_fault_on_a_line(command, recipe_file, tmp_path):

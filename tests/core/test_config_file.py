@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vision_pipeline.core.config_file import nearest, parse_config, parse_mapping
+from vision_pipeline.core.config_file import parse_config, parse_mapping
 from vision_pipeline.core.errors import ConfigError
 
 SMALLEST = """\
@@ -56,10 +56,13 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(more, parts):
 @pytest.mark.parametrize(
     ("more", "parts"),
     [
-        ("image: {quality: high}", ["image.quality: 'high'", "allowed: a valid integer"]),
-        ("image: {quality: 96}", ["image.quality: 96", "less than or equal to 95"]),
+        (
+            "image: {quality: high}",
+            ["image.quality: 'high'", "a whole number from 1 to 95"],
+        ),
+        ("image: {quality: 96}", ["image.quality: 96", "from 1 to 95"]),
         ("image: {format: gif}", ["image.format: 'gif'", "'auto', 'jpeg' or 'png'"]),
-        ("model: {name: 3}", ["model.name: 3", "a valid string"]),
+        ("model: {name: 3}", ["model.name: 3", "allowed: text"]),
         ("model: {temperature: .nan}", ["model.temperature: nan"]),
         ("model: {base_url: host/v1}", ["model.base_url: 'host/v1'", "^https?://"]),
         ("model: {provider: openai}", ["model: provider `openai` needs `base_url`"]),
@@ -69,7 +72,11 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(more, parts):
         ("limits: {requests_per_minute: soon}", ["limits.requests_per_minute: 'soon'", "auto"]),
         ("limits: {tokens_per_minute: 0}", ["limits.tokens_per_minute: 0", "auto", "at least 1"]),
         ("limits: {tokens_per_minute: [1]}", ["limits.tokens_per_minute: [1]"]),
-        ("source: {path: a, include: 3}", ["source.include: 3"]),
+        ("source: {path: a, include: 3}", ["source.include: 3", "allowed: a list"]),
+        ("source: {path: a, follow_links: 3}", ["source.follow_links: 3", "true or false"]),
+        ("image: {max_image_tokens: 1}", ["a whole number from 2 to", ", or null"]),
+        ("image: {max_decode_s: 0}", ["allowed: a number above 0 to 3,600"]),
+        ("image: {send: url}", ["receipts.yaml: image.send: url needs a source.manifest"]),
         ("source: {path: a, include: [3]}", ["source.include.0: 3"]),
         ("source: {path: a, column_types: {int_a: 5}}", ["source.column_types.int_a: 5"]),
         ("source: {}", ["source: give exactly one of `path`", "`manifest`"]),
@@ -183,7 +190,7 @@ def test_a_heading_with_nothing_under_it_can_be_filled():
         ("name=" + "[" * 1200, ["not a YAML value"]),
         ("image.qualty=85", ["image.qualty: unknown key", "`quality`"]),
         ("imge.quality=85", ["imge: unknown key", "`image`"]),
-        ("model.name=3", ["model.name: 3", "a valid string"]),
+        ("model.name=3", ["model.name: 3", "allowed: text"]),
     ],
 )
 def test_a_bad_override_is_named(override, parts):
@@ -197,8 +204,16 @@ def test_no_text_is_worse_than_a_complaint(text):
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"),
-    [("qualty", "; did you mean `quality`?"), ("zzz", ""), ("", "")],
+    ("overrides", "origin"),
+    [
+        (["image.quality=1", "image.quality=200"], "--set image.quality=200: image.quality: 200"),
+        (["image=3"], "--set image=3: image: 3"),
+        (["source.manifest=b"], "a.yaml with --set source.manifest=b: source: give exactly one"),
+        (["image.format=png"], "a.yaml: image.quality: 96"),
+    ],
 )
-def test_a_hint_names_the_nearest_or_nothing(name, hint):
-    assert nearest(name, ["quality", "format"]) == hint
+def test_a_fault_is_blamed_on_what_caused_it(overrides, origin):
+    text = "{name: a, source: {path: a}, prompt: p, output: {path: o}, image: {quality: 96}}"
+    with pytest.raises(ConfigError) as caught:
+        parse_config(text, file="a.yaml", overrides=overrides)
+    assert any(line.startswith(origin) for line in str(caught.value).splitlines())

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from vision_pipeline.core.tar import (
     BLOCK_BYTES,
     DamagedTarError,
+    UnendedTarError,
     is_header_of,
     tar_members,
 )
@@ -45,12 +46,15 @@ def content(data):
     return data.ljust(-(-len(data) // BLOCK_BYTES) * BLOCK_BYTES, b"\0")
 
 
+END_MARK = bytes(2 * BLOCK_BYTES)
+
+
 def found(data):
-    return list(tar_members(io.BytesIO(data)))
+    return list(tar_members(io.BytesIO(data + END_MARK)))
 
 
 def found_until_damage(data):
-    """The names of the whole members, and the complaint; "" without one."""
+    """The names of the members, and the complaint; "" without one."""
     names = []
     try:
         for member in tar_members(io.BytesIO(data)):
@@ -179,13 +183,38 @@ def test_sizes_in_base_256_are_read():
     assert found(header(size=big) + content(b"abc"))[0].size_bytes == 3
 
 
-def test_an_archive_without_an_end_mark_is_whole():
-    assert [each.name for each in found(header() + content(b"1"))] == ["a.png"]
-    assert [each.name for each in found(header() + b"1")] == ["a.png"]
+@pytest.mark.parametrize("data", [content(b"1"), b"1"])
+def test_an_archive_without_an_end_mark_may_be_cut_off(data):
+    members = tar_members(io.BytesIO(header() + data))
+    assert next(members).name == "a.png"
+    with pytest.raises(UnendedTarError, match="no end mark"):
+        next(members)
+
+
+def test_a_member_whose_content_is_cut_off_is_the_last_one():
+    data = header(size=b"00000002000\0") + bytes(700)
+    assert found_until_damage(data) == (["a.png"], "")
 
 
 def test_an_empty_archive_has_no_member():
     assert found(bytes(10240)) == []
+
+
+def test_archives_written_one_behind_the_other_are_read_as_one():
+    files = [packed({name: b"1"}) for name in ("a.png", "b.png", "c.png")]
+    assert [each.name for each in found(b"".join(files))] == ["a.png", "b.png", "c.png"]
+
+
+def test_damage_behind_zeros_is_told():
+    names, cause = found_until_damage(packed({"a.png": b"1"}) + b"x" * BLOCK_BYTES)
+    assert names == ["a.png"]
+    assert cause
+
+
+def test_zeros_without_end_are_the_end():
+    """What a preallocated file ends in is not read through."""
+    data = packed({"a.png": b"1"}) + bytes(5 * 1024 * 1024) + header()
+    assert found_until_damage(data) == (["a.png"], "")
 
 
 @pytest.mark.parametrize(
@@ -196,7 +225,6 @@ def test_an_empty_archive_has_no_member():
         header(size=b"\xff" * 12),
         header(size=b"\xff" * 11 + b"\x00"),
         header(size=b"\x80" + b"\xff" * 11),
-        header(size=b"77777777777\0") + content(b"1"),
         header(size=b"-0000000001\0") + content(b"1"),
         header(size=b"9") + content(b"1"),
         header(b"x", kind=b"x", size=b"77777777777\0") + content(b"1"),
@@ -230,19 +258,22 @@ def test_what_is_no_archive_is_damage_from_the_beginning(data):
 
 
 @pytest.mark.parametrize("tar_format", FORMATS)
-def test_a_cut_at_any_block_leaves_what_was_whole(tar_format):
+def test_a_cut_at_any_block_leaves_what_has_a_header_and_is_told(tar_format):
     data = packed({"a.png": b"x" * 600, "é" * 60 + "/b.png": b"y" * 600}, tar_format)
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        starts = [each.offset_data for each in archive]
         ends = [each.offset_data + each.size for each in archive]
     for cut in range(0, len(data), BLOCK_BYTES):
-        names, _ = found_until_damage(data[:cut])
-        assert len(names) == sum(end <= cut for end in ends)
+        names, cause = found_until_damage(data[:cut])
+        assert len(names) == sum(start <= cut for start in starts)
+        is_last_cut_off = bool(names) and ends[len(names) - 1] > cut
+        has_end = cut > -(-ends[-1] // BLOCK_BYTES) * BLOCK_BYTES
+        assert (cause == "") == (is_last_cut_off or has_end)
 
 
 @given(st.binary(max_size=2000))
 def test_any_bytes_end_in_members_or_damage(data):
-    whole = header() + content(b"1")
-    names, cause = found_until_damage(whole + b"\1" + data)
+    names, cause = found_until_damage(header() + content(b"1") + b"\1" + data)
     assert names == ["a.png"]
     assert cause
 

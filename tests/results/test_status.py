@@ -48,17 +48,8 @@ def test_each_run_has_its_own_numbers(status):
 
 
 def test_a_run_is_shown_as_texts(status):
-    assert status.runs[1].cells() == (
-        SECOND,
-        "describe v3",
-        "mistral-small-2603",
-        "2",
-        "2",
-        "1",
-        "1",
-        "0.5000",
-        "cut off",
-    )
+    assert status.runs[1].cells() == (SECOND, "2", "1", "1", "0.5000", "cut off")
+    assert status.runs[1].question == "describe v3, mistral-small-2603"
     assert status.runs[2].cells()[-2:] == ("", "finished")
 
 

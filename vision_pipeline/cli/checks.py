@@ -65,7 +65,7 @@ def _formats(_config: RunConfig) -> str:
     missing = [name for name, is_installed in formats.items() if not is_installed]
     if not missing:
         return f"{', '.join(formats)} and all that need no extra"
-    return f"not {', '.join(missing)}: pip install 'vision-pipeline[formats]'"
+    return f"not {', '.join(missing)}: pip install -c constraints.txt '.[formats]' adds them"
 
 
 def _key(config: RunConfig) -> str:

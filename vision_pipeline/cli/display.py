@@ -129,13 +129,15 @@ def print_summary(config: RunConfig, summary: Summary) -> None:
     console.print(f"[bold]{config.name}[/bold]: {done} ({duration(summary.seconds)})")
     if summary.errors:
         console.print(error_table(summary.errors, summary.examples))
-    for line in _notes(summary):
+    for line in _notes(config, summary):
         console.print(line, markup=False, highlight=False)
     console.print(f"table: {summary.results}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _notes(summary: Summary) -> list[str]:
+def _notes(config: RunConfig, summary: Summary) -> list[str]:
     notes = []
+    if config.model.provider == "emulator" and config.model.engine == "synthetic":
+        notes.append("the emulator made these answers up: nobody looked at an image")
     if summary.already_answered or summary.already_failed:
         failed = f", {summary.already_failed} failed for good" if summary.already_failed else ""
         notes.append(f"left alone: {summary.already_answered} answered before{failed}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from enum import StrEnum
 from typing import Annotated
 
@@ -82,4 +83,5 @@ def _emulator(
         )
     except ValueError as error:
         raise ConfigError(f"emulator: {error}") from None
-    serve(settings, load_catalogue(), on_ready=lambda url: print(f"{url}/v1", flush=True))
+    with suppress(KeyboardInterrupt):  # the way to end it
+        serve(settings, load_catalogue(), on_ready=lambda url: print(f"{url}/v1", flush=True))

@@ -107,7 +107,7 @@ def _print_plan(config: RunConfig, found: Estimate) -> None:
     if found.errors:
         from vision_pipeline.cli.display import error_table
 
-        console.print(error_table(dict(found.errors)))
+        console.print(error_table(dict(found.errors), found.examples))
     for why, number in found.skipped.items():
         console.print(f"passed over in the source: {number} {why}", markup=False)
 
@@ -126,6 +126,7 @@ def _status(
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from vision_pipeline.cli.display import count, error_table
 
@@ -143,9 +144,11 @@ def _status(
         highlight=False,
     )
     table = Table(box=None, pad_edge=False)
-    table.add_column("run", no_wrap=True, min_width=21)  # an id is there to be copied
-    for head in ("prompt", "model", "items", "rows", "ok", "errors", "USD", "state"):
-        table.add_column(head, overflow="fold")
+    table.add_column("run", min_width=21)  # an id is there to be copied
+    for head in ("items", "ok", "errors", "USD"):
+        table.add_column(head, justify="right")
+    table.add_column("state")
     for run in status.runs:
         table.add_row(*run.cells())
+        table.add_row(Text(run.question, style="dim"))
     console.print(table)

@@ -94,6 +94,7 @@ def _init(
             raise OutputError(f"{path}: is there already; nothing was written")
     try:
         prompt.parent.mkdir(parents=True, exist_ok=True)
+        (folder / "images").mkdir(exist_ok=True)
         recipe.write_text(STARTER.format(file="configs/images.yaml"), "utf-8")
         prompt.write_text(prompt_files()["describe"].read_text("utf-8"), "utf-8")
     except OSError as error:

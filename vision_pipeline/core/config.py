@@ -174,5 +174,5 @@ class RunConfig(Section):
     @model_validator(mode="after")
     def _links_are_listed(self) -> Self:
         if self.image.send == "url" and self.source.manifest is None:
-            raise ValueError("`image.send: url` needs a `source.manifest` that lists public URLs")
+            raise ValueError("image.send: url needs a source.manifest that lists public URLs")
         return self

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from vision_pipeline.core.config import RunConfig
+from vision_pipeline.core.config_faults import explain, short
 from vision_pipeline.core.errors import ConfigError
-
-MAX_SHOWN = 80  # characters of a value in a message
 
 
 def parse_config(text: str, *, file: str, overrides: Sequence[str] = ()) -> RunConfig:
@@ -32,8 +30,9 @@ def parse_config(text: str, *, file: str, overrides: Sequence[str] = ()) -> RunC
     try:
         return RunConfig.model_validate(document)
     except ValidationError as error:
-        lines = [_explain(fault) for fault in error.errors()]
-        raise ConfigError("\n".join(f"{file}: {line}" for line in lines)) from None
+        faults = error.errors()
+        lines = [f"{_origin(each['loc'], file, overrides)}: {explain(each)}" for each in faults]
+        raise ConfigError("\n".join(lines)) from None
 
 
 def parse_mapping(text: str, *, file: str) -> dict[str, Any]:
@@ -52,8 +51,19 @@ def parse_mapping(text: str, *, file: str) -> dict[str, Any]:
     except (yaml.YAMLError, KeyError, ValueError, RecursionError) as error:
         raise ConfigError(f"{file}: not valid YAML: {error}") from None
     if not isinstance(document, dict):
-        raise ConfigError(f"{file}: expected keys and values, found {_short(document)}")
+        raise ConfigError(f"{file}: expected keys and values, found {short(document)}")
     return document
+
+
+def _origin(path: tuple[int | str, ...], file: str, overrides: Sequence[str]) -> str:
+    """Whose fault it is: the file's, that of an override, or of both together."""
+    for override in reversed(overrides):
+        key = tuple(override.partition("=")[0].split("."))
+        if key == path[: len(key)]:
+            return f"--set {override}"
+        if path and path == key[: len(path)]:
+            return f"{file} with --set {override}"
+    return file
 
 
 def _apply(document: dict[str, Any], override: str) -> None:
@@ -73,45 +83,3 @@ def _apply(document: dict[str, Any], override: str) -> None:
         section[last] = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError):
         raise ConfigError(f"--set {override}: {text!r} is not a YAML value") from None
-
-
-def _explain(fault: Mapping[str, Any]) -> str:
-    path = fault["loc"]
-    key = ".".join(map(str, path))
-    match fault["type"]:
-        case "extra_forbidden":
-            allowed = _keys_at(path[:-1])
-            return f"{key}: unknown key{nearest(str(path[-1]), allowed)}; known: {_list(allowed)}"
-        case "missing":
-            return f"{key}: required, but not set"
-        case "value_error":
-            return f"{key}: {str(fault['msg']).removeprefix('Value error, ')}"
-        case "model_type":
-            return f"{key}: {_short(fault['input'])} is not allowed; allowed: keys and values"
-        case _:
-            pass
-    message = str(fault["msg"]).removeprefix("Input should be ")
-    return f"{key}: {_short(fault['input'])} is not allowed; allowed: {message}"
-
-
-def _keys_at(path: Sequence[int | str]) -> list[str]:
-    section: type[BaseModel] = RunConfig
-    for part in path:
-        # Only sections have unknown keys, and sections stand in nothing but sections.
-        section = cast("type[BaseModel]", section.model_fields[str(part)].annotation)
-    return list(section.model_fields)
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint for a message: `; did you mean …?`, or nothing where no known name is near."""
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean `{close[0]}`?" if close else ""
-
-
-def _list(names: Iterable[str]) -> str:
-    return ", ".join(names)
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "..."

@@ -29,7 +29,13 @@ from PIL import (
 )
 
 from vision_pipeline.core.errors import ErrorCode, ItemError
-from vision_pipeline.core.image_formats import PLUGIN_FORMATS, PLUGIN_PACKAGES, is_text, recognise
+from vision_pipeline.core.image_formats import (
+    FORMATS_HINT,
+    PLUGIN_FORMATS,
+    PLUGIN_PACKAGES,
+    is_text,
+    recognise,
+)
 from vision_pipeline.core.tiff import page_frames
 
 # What real damaged files made Pillow 12 and 13 raise, at opening or only at decoding.
@@ -118,9 +124,10 @@ def decoding(name: str) -> Iterator[None]:
     try:
         yield
     except Image.DecompressionBombError as error:
-        raise ItemError(ErrorCode.IMAGE_TOO_LARGE, f"{name}: {error}") from error
+        detail = f"{name}: a picture in it has more px than image.max_source_pixels"
+        raise ItemError(ErrorCode.IMAGE_TOO_LARGE, detail) from error
     except MemoryError as error:
-        detail = f"{name}: decoding takes more memory than max_decode_bytes allows"
+        detail = f"{name}: decoding takes more memory than image.max_decode_bytes allows"
         raise ItemError(ErrorCode.IMAGE_TOO_LARGE, detail) from error
     except DECODER_ERRORS as error:
         cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
@@ -160,7 +167,7 @@ def open_image(
             image.seek(frame)
         width, height = image.size
     if width * height > max_pixels:
-        detail = f"{width} x {height} px are more than max_source_pixels ({max_pixels})"
+        detail = f"{width} x {height} px are more than image.max_source_pixels ({max_pixels})"
         raise ItemError(ErrorCode.IMAGE_TOO_LARGE, detail)
     if not width * height:
         raise ItemError(ErrorCode.UNREADABLE_IMAGE, f"damaged {name}: {width} x {height} px")
@@ -172,8 +179,8 @@ def _frame(frames: list[int], page: int | None, max_pages: int) -> int:
     if page is None:
         check_pages(len(frames), max_pages)
         return frames[0]
-    if page > len(frames):
-        detail = f"there is no page {page}: the file has {len(frames)}"
+    if not 1 <= page <= len(frames):
+        detail = f"there is no page {page}: the file has {len(frames)}, counted from 1"
         raise ItemError(ErrorCode.UNREADABLE_IMAGE, detail)
     return frames[page - 1]
 
@@ -185,7 +192,7 @@ def check_pages(count: int, max_pages: int) -> None:
         ItemError: `image_too_large`.
     """
     if count > max_pages:
-        detail = f"the document has more than max_pages ({max_pages}) pages"
+        detail = f"the document has more than image.max_pages ({max_pages}) pages"
         raise ItemError(ErrorCode.IMAGE_TOO_LARGE, detail)
 
 
@@ -197,7 +204,7 @@ def _decoder(source: bytes) -> tuple[str, _Decoder]:
         raise ItemError(ErrorCode.UNREADABLE_IMAGE, detail)
     decoder = _DECODERS.get(name) or _plugin(name)
     if decoder is None:
-        hint = "; the extra [formats] decodes it" if name in PLUGIN_FORMATS else ""
+        hint = f", or {FORMATS_HINT}" if name in PLUGIN_FORMATS else ""
         detail = f"{name} is not decoded here: convert it to JPEG, PNG or WebP{hint}"
         raise ItemError(ErrorCode.UNSUPPORTED_FORMAT, detail)
     return name, decoder

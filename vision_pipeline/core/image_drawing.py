@@ -18,7 +18,7 @@ _TURNS = {
 }
 
 # Magic Kernel Sharp 2013: as sharp as a reference resampled in floats, where Lanczos is 6 % softer
-# behind a decoder that shrinks, at three quarters of its time (tests/benchmarks).
+# behind a decoder that shrinks, and no slower than that (tests/benchmarks).
 _FILTER = Image.Resampling.MKS2013
 
 # Images whose decoder cannot shrink are first box-reduced, down to this many times the target.

@@ -71,12 +71,10 @@ def _within(
     image: Image.Image, encoders: list[Callable[[Image.Image], Encoded]], max_bytes: int
 ) -> Encoded:
     """The first of ever smaller encodings that fits, or the last and smallest."""
-    encoded = encoders[0](image)
-    for sized in _ever_smaller(image):
-        for encoder in encoders:
-            encoded = encoder(sized)
-            if len(encoded.data) <= max_bytes:
-                return encoded
+    encodings = (encoder(sized) for sized in _ever_smaller(image) for encoder in encoders)
+    for encoded in encodings:
+        if len(encoded.data) <= max_bytes:
+            break
     return encoded
 
 

@@ -10,6 +10,7 @@ DECODED_FORMATS = frozenset(
 # Decoded where the package is installed; all are in the extra [formats].
 PLUGIN_PACKAGES = {"HEIF": "pillow_heif", "JXL": "pillow_jxl", "PDF": "pypdfium2"}
 PLUGIN_FORMATS = frozenset(PLUGIN_PACKAGES)
+FORMATS_HINT = "install the extra [formats], which decodes it"
 
 _TEXT_WINDOW_BYTES = 1024
 

@@ -108,7 +108,8 @@ def check(source: bytes, settings: ImageSettings) -> None:
 
 def _check_bytes(source: bytes, settings: ImageSettings) -> None:
     if len(source) > settings.max_source_bytes:
-        detail = f"{len(source)} bytes are more than max_source_bytes ({settings.max_source_bytes})"
+        most = settings.max_source_bytes
+        detail = f"{len(source)} bytes are more than image.max_source_bytes ({most})"
         raise ItemError(ErrorCode.IMAGE_TOO_LARGE, detail)
 
 

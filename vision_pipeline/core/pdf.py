@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 
 from vision_pipeline.core.errors import ErrorCode, ItemError
-from vision_pipeline.core.image_formats import PLUGIN_PACKAGES
+from vision_pipeline.core.image_formats import FORMATS_HINT, PLUGIN_PACKAGES
 
 # A page has no pixels of its own: its size is stated as a scan of it would have it.
 _SCAN_DPI, _POINTS_PER_INCH = 300, 72
@@ -49,7 +49,7 @@ def draw_page(
     """
     with _opened(source) as document:
         if not 1 <= page <= len(document):
-            detail = f"there is no page {page}: the document has {len(document)}"
+            detail = f"there is no page {page}: the file has {len(document)}, counted from 1"
             raise ItemError(ErrorCode.UNREADABLE_IMAGE, detail)
         document.init_forms()
         shown = document[page - 1]
@@ -88,7 +88,7 @@ def _pdfium() -> Any:  # noqa: ANN401  (optional, and without types here)
     try:
         return importlib.import_module(PLUGIN_PACKAGES["PDF"])
     except ImportError as error:
-        detail = "PDF is not decoded here; the extra [formats] decodes it"
+        detail = f"PDF is not decoded here: {FORMATS_HINT}"
         raise ItemError(ErrorCode.UNSUPPORTED_FORMAT, detail) from error
 
 

@@ -14,9 +14,10 @@ from jinja2.exceptions import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from vision_pipeline.core.config_file import nearest, parse_mapping
+from vision_pipeline.core.config_file import parse_mapping
 from vision_pipeline.core.errors import ConfigError, ErrorCode, ItemError
 from vision_pipeline.core.schema import AnswerSchema, parse_schema
+from vision_pipeline.core.suggestions import nearest
 
 _FENCE = "---"
 

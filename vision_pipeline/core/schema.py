@@ -11,8 +11,8 @@ import jsonschema_rs
 import orjson
 
 from vision_pipeline.core.columns import ColumnType, StructOf, cast, column_type
-from vision_pipeline.core.config_file import nearest
 from vision_pipeline.core.errors import ConfigError
+from vision_pipeline.core.suggestions import nearest
 
 # What the provider's grammar engine holds: llguidance, docs/json_schema.md (2026-08).
 _HELD = {

@@ -14,6 +14,8 @@ BLOCK_BYTES = 512
 _ZEROS = bytes(BLOCK_BYTES)
 _MOST_EXTENSION_BYTES = 1024 * 1024  # a path and some times; tar itself never writes so many
 _MOST_DIGITS = 32
+_MOST_ZERO_BYTES = 4 * 1024 * 1024  # writers fill up to 10 KiB, or to what a tape takes at once
+_MOST_MEMBER_BYTES = 1 << 62  # offsets behind it fit into 64 bits
 _NEGATIVE = b"\xff"  # how a negative number in base 256 begins
 
 _REGULAR = b"07\x00"
@@ -26,7 +28,11 @@ _EXTENSIONS = frozenset({_GNU_NAME, _GNU_LINK, _PAX, _PAX_OLD, _PAX_GLOBAL})
 
 
 class DamagedTarError(ValueError):
-    """From here on the file is no tar archive, or it ends too early."""
+    """The file is no tar archive from somewhere on, or it ends too early."""
+
+
+class UnendedTarError(DamagedTarError):
+    """The last member is whole, but no end mark follows: something may be cut off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +53,22 @@ class TarMember:
     modified: str
     is_regular: bool
 
+    @property
+    def end_bytes(self) -> int:
+        """Where the next entry begins."""
+        return self.offset_bytes + _padded(self.size_bytes)
+
 
 def tar_members(file: IO[bytes]) -> Iterator[TarMember]:
-    """Every entry whose content is whole, in order; reads headers only.
+    """Every entry in order; reads headers only. The last one's content may be cut off.
+
+    Archives that were written one behind the other are read as one, as `tar -i` does.
 
     Args:
         file: Seekable; it may be read elsewhere between two entries.
 
     Raises:
-        DamagedTarError: After the last whole entry, where something follows that is none.
+        DamagedTarError: After the last entry in front of something that is none.
     """
     end = file.seek(0, 2)
     at, extra = 0, _Extra()
@@ -64,7 +77,10 @@ def tar_members(file: IO[bytes]) -> Iterator[TarMember]:
     while at < end:
         block = _read(file, at, BLOCK_BYTES)
         if block == _ZEROS:
-            return
+            at = _behind_zeros(file, at + BLOCK_BYTES, end)
+            if at == end and extra == _Extra():
+                return
+            continue
         header = _Header.of(block)
         content_at = at + BLOCK_BYTES
         if header.kind in _EXTENSIONS:
@@ -72,12 +88,23 @@ def tar_members(file: IO[bytes]) -> Iterator[TarMember]:
             at = content_at + _padded(header.size_bytes)
             continue
         member, at = _member(file, header, extra, content_at)
-        if member.offset_bytes + member.size_bytes > end:
-            raise DamagedTarError("the last member is cut off")
         yield member
         extra = _Extra()
+        if member.offset_bytes + member.size_bytes > end:
+            return
     if extra != _Extra():
         raise DamagedTarError("the last member is cut off")
+    raise UnendedTarError("no end mark follows the last member")
+
+
+def _behind_zeros(file: IO[bytes], at: int, end: int) -> int:
+    """Where a block begins that is not all zeros, or `end`."""
+    most = min(end, at + _MOST_ZERO_BYTES)
+    while at < most:
+        if file.read(BLOCK_BYTES).strip(b"\x00"):
+            return at
+        at += BLOCK_BYTES
+    return end
 
 
 def is_header_of(block: bytes, size_bytes: int) -> bool:
@@ -155,6 +182,8 @@ def _member(
     raw = header.name if extra.name is None else extra.name
     name = raw.decode(errors="surrogateescape").removeprefix("./")
     size = header.size_bytes if extra.size_bytes is None else extra.size_bytes
+    if size > _MOST_MEMBER_BYTES:
+        raise DamagedTarError("a header states a size that no file has")
     is_folder = header.kind == _PLAIN_OLD and name.endswith("/")
     if header.kind in _WITHOUT_CONTENT or is_folder:
         size = 0

@@ -30,6 +30,7 @@ class Estimate:
         input_usd: List price of those input tokens, or None for a model without one.
         sent_bytes: Size of the images that would be sent, before base64.
         errors: Items that would become error rows without a call, by code.
+        examples: For each of these codes, an item that has it, and its detail.
     """
 
     items: int = 0
@@ -44,6 +45,7 @@ class Estimate:
     sent_bytes: int = 0
     input_usd: float | None = None
     errors: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -100,6 +102,7 @@ async def _count(services: Services, item: Item, found: Estimate, seen: set[str]
         request = await pose(services, item, images)
     except ItemError as error:
         found.errors[error.code] += 1
+        found.examples.setdefault(error.code, f"{item.item_id}: {error.detail}")
         return
     key = request.idempotency_key
     if key in seen:

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vision_pipeline.core.errors import OutputError
-from vision_pipeline.results.table import Folder, has_rows, latest, open_folder, read_rows
+from vision_pipeline.results.latest import latest
+from vision_pipeline.results.table import Folder, has_rows, open_folder, read_rows
 
 _COLUMNS = [
     "item_id",
@@ -54,12 +55,16 @@ class RunStatus:
     finished: bool
 
     def cells(self) -> tuple[str, ...]:
-        """For a table: a text per column."""
+        """For a table, a text per column: id, items, answered, errors, USD and state."""
         cost = "" if self.cost_usd is None else f"{self.cost_usd:.4f}"
         state = "finished" if self.finished else "cut off"
         items = "" if self.items is None else str(self.items)
-        numbers = (items, str(self.rows), str(self.ok), str(self.errors))
-        return (self.run_id, self.prompt, self.model, *numbers, cost, state)
+        return (self.run_id, items, str(self.ok), str(self.errors), cost, state)
+
+    @property
+    def question(self) -> str:
+        """What was asked, and whom."""
+        return f"{self.prompt}, {self.model}"
 
 
 @dataclass(frozen=True, slots=True)

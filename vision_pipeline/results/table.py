@@ -14,9 +14,10 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from pyarrow.fs import FSSpecHandler, PyFileSystem
 
-from vision_pipeline.core.config_file import nearest
 from vision_pipeline.core.errors import OutputError
 from vision_pipeline.core.records import RESERVED_COLUMNS
+from vision_pipeline.core.suggestions import nearest
+from vision_pipeline.results.latest import latest
 
 DRAFT_SUFFIX = ".draft"
 
@@ -91,7 +92,7 @@ def has_rows(folder: Folder) -> bool:
 
 
 def read_latest(folder: Folder, *, columns: Sequence[str] | None = None) -> pa.Table:
-    """The newest row of each item, by run.
+    """The newest row of each item, as `latest` picks it.
 
     Only runs that hold a newest row are looked at for columns, so that a column that has changed
     its type since does not matter once every item was asked anew.
@@ -147,14 +148,6 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_dictionary(column.type):
         return pc.cast(column, column.type.value_type)
     return column
-
-
-def latest(rows: pa.Table) -> pa.Table:
-    """The newest row of each item; rows must be in the order of their runs."""
-    numbers = pa.array(range(rows.num_rows), pa.int64())
-    numbered = pa.table({"item_id": rows["item_id"], "number": numbers})
-    keep = numbered.group_by("item_id", use_threads=False).aggregate([("number", "max")])
-    return rows.take(keep["number_max"].sort())
 
 
 def load(

@@ -7,10 +7,11 @@ from datetime import datetime
 from pathlib import Path
 
 from vision_pipeline.core.config import ModelConfig
-from vision_pipeline.core.config_file import nearest, parse_mapping
+from vision_pipeline.core.config_file import parse_mapping
 from vision_pipeline.core.errors import ConfigError
 from vision_pipeline.core.models import Catalogue, ModelSpec, is_retired, parse_catalogue
 from vision_pipeline.core.prompts import PromptTemplate, parse_template
+from vision_pipeline.core.suggestions import nearest
 
 PACKAGE = Path(__file__).parent.parent
 KEY_VARIABLES = {"mistral": "MISTRAL_API_KEY", "openai": "OPENAI_API_KEY"}

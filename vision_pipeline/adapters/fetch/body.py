@@ -60,7 +60,7 @@ def _refuse_length(response: httpx.Response, max_bytes: int) -> None:
 
 
 def _too_large(max_bytes: int) -> ItemError:
-    return ItemError(ErrorCode.IMAGE_TOO_LARGE, f"more than {max_bytes} bytes")
+    return ItemError(ErrorCode.IMAGE_TOO_LARGE, f"more than image.max_source_bytes ({max_bytes})")
 
 
 def _unpacker(response: httpx.Response) -> _Unpack:

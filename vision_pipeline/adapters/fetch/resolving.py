@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from vision_pipeline.adapters.fetch.urls import ALLOWING
 from vision_pipeline.core.addresses import is_public
 
 Resolve = Callable[[str, int, socket.AddressFamily], Awaitable[list[ResolveResult]]]
@@ -41,7 +42,7 @@ class PublicResolver(AbstractResolver):
             return found
         public = [each for each in found if is_public(each["host"])]
         if found and not public:
-            raise BlockedAddressError(f"{host} has no public address")
+            raise BlockedAddressError(f"{host} has no public address ({ALLOWING})")
         return public
 
     async def close(self) -> None:

@@ -10,6 +10,8 @@ import yarl
 from vision_pipeline.core.addresses import is_literal, is_local_name, is_public
 from vision_pipeline.core.errors import ErrorCode, ItemError
 
+ALLOWING = "source.allow_private_urls: true fetches from it"
+
 
 def checked(url: str, *, allow_private: bool) -> httpx.URL:
     """The URL, if its scheme, credentials and host let it be asked.
@@ -31,7 +33,7 @@ def checked(url: str, *, allow_private: bool) -> httpx.URL:
     is_named = not is_literal(host)
     is_closed = is_local_name(host) if is_named else not is_public(host)
     if is_closed and not allow_private:
-        raise blocked(f"{host} is not a public address")
+        raise blocked(f"{host} is not a public address ({ALLOWING})")
     return parsed
 
 

@@ -104,7 +104,8 @@ class ImageReader:
         """Refuse what could lead to any address: only files and stores are read from here."""
         if not (is_safe or self._allow_private):
             scheme = location.partition("://")[0]
-            detail = f"{scheme}: could lead to a private address; source.allow_private_urls"
+            allowing = "source.allow_private_urls: true reads it"
+            detail = f"{scheme}: could lead to a private address ({allowing})"
             raise ItemError(ErrorCode.BLOCKED_URL, detail)
 
     def _local(self, path: str) -> bytes:
@@ -149,7 +150,7 @@ class ImageReader:
 
     def _limit(self, size_bytes: int) -> None:
         if size_bytes > self._max_bytes:
-            detail = f"{size_bytes} bytes are more than max_source_bytes ({self._max_bytes})"
+            detail = f"{size_bytes} bytes are more than image.max_source_bytes ({self._max_bytes})"
             raise ItemError(ErrorCode.IMAGE_TOO_LARGE, detail)
 
 

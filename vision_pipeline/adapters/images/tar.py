@@ -48,8 +48,11 @@ class TarReader:
             # With the header in front, which tells whether the archive is still the same.
             data = read_range(member.container, offset - BLOCK_BYTES, BLOCK_BYTES + wanted)
         header, content = data[:BLOCK_BYTES], data[BLOCK_BYTES:]
-        if len(content) < wanted or not is_header_of(header, size):
-            _missing("the archive has changed since it was listed")
+        if not is_header_of(header, size):
+            place = f"byte {offset - BLOCK_BYTES}"
+            _missing(f"no tar header at {place}: the archive is damaged there, or has changed")
+        if len(content) < wanted:
+            _missing("the archive ends within this member: it is cut off, or has changed")
         return content
 
     def _found(self, member: Member) -> tuple[int, int]:

@@ -80,7 +80,7 @@ class Workers:
 
         Raises:
             ItemError: What the task raises; `unreadable_image` where the worker crashed on it
-                twice or took longer than `max_s`.
+                twice, `image_too_large` where it took longer than `max_s`.
             StoppedError: The workers were closed.
             RunError: No worker can be started, or one has a bug.
         """
@@ -90,8 +90,8 @@ class Workers:
             if reply is not None:
                 return _checked(reply)
             if exit_code == -signal.SIGALRM:
-                detail = f"decoding took longer than max_decode_s ({self._limits.max_s:g} s)"
-                raise ItemError(ErrorCode.UNREADABLE_IMAGE, detail)
+                detail = f"decoding took longer than image.max_decode_s ({self._limits.max_s:g} s)"
+                raise ItemError(ErrorCode.IMAGE_TOO_LARGE, detail)
         raise ItemError(ErrorCode.UNREADABLE_IMAGE, f"the decoder crashed ({_told(exit_code)})")
 
     def close(self) -> None:

@@ -36,11 +36,13 @@ class Archive:
         location: Absolute path or URL; without `::`.
         prefix: What the ids of its items begin with: "" where it is the whole source, else its
             file name and a slash.
+        version: Time of change in ns or ETag, which tells another archive of the same name.
     """
 
     scheme: str
     location: str
     prefix: str
+    version: str = ""
 
     @contextmanager
     def opened(self) -> Iterator[IO[bytes]]:
@@ -75,7 +77,7 @@ class Listing:
         return "hidden" if is_hidden(name) else self.selection.reason_to_skip(name)
 
 
-def archive_at(location: str, prefix: str) -> Archive | None:
+def archive_at(location: str, prefix: str, version: str = "") -> Archive | None:
     """The archive that a file is by its name, or None.
 
     Raises:
@@ -94,7 +96,7 @@ def archive_at(location: str, prefix: str) -> Archive | None:
         return None
     if is_chain(location):
         raise SourceError(f"{location}: rename the archive or its folder: the path has '::' in it")
-    return Archive(scheme, location, prefix)
+    return Archive(scheme, location, prefix, version)
 
 
 def is_hidden(name: str) -> bool:
@@ -107,9 +109,22 @@ def is_hidden(name: str) -> bool:
 def zip_images(archive: Archive, listing: Listing) -> Iterator[Found]:
     """The images of a zip archive in the order of its directory, which is held in memory.
 
+    Of several archives, a damaged one is an item whose reading fails and says so.
+
     Raises:
-        SourceError: The file is missing, no zip archive, or damaged.
+        SourceError: The only archive is missing, no zip archive, or damaged.
     """
+    try:
+        yield from _zip_members(archive, listing)
+    except SourceError:
+        if not archive.prefix:
+            raise
+        name = "(damaged)"
+        uri = Member(archive.scheme, name, archive.location).uri
+        yield Found(archive.prefix + name, uri, 0, archive.version)
+
+
+def _zip_members(archive: Archive, listing: Listing) -> Iterator[Found]:
     with archive.opened() as file, zipfile.ZipFile(file) as directory:
         for member in directory.infolist():
             if not _is_regular(member):

@@ -16,7 +16,12 @@ from vision_pipeline.adapters.sources.identity import UniqueIds
 from vision_pipeline.adapters.sources.pages import Pages
 from vision_pipeline.adapters.sources.places import Images, Places
 from vision_pipeline.adapters.sources.selection import Selection
-from vision_pipeline.adapters.sources.tar_archives import tar_contents, tar_images
+from vision_pipeline.adapters.sources.tar_archives import (
+    TarContents,
+    damaged_rest,
+    tar_contents,
+    tar_images,
+)
 from vision_pipeline.adapters.sources.web_dataset import (
     Sample,
     batches_of_samples,
@@ -25,6 +30,7 @@ from vision_pipeline.adapters.sources.web_dataset import (
     samples_of,
     text_extensions,
 )
+from vision_pipeline.core.errors import SourceError
 from vision_pipeline.core.tar import TarMember
 
 _MOST_HELD_MEMBERS = 1_000_000
@@ -38,14 +44,21 @@ class _Tar:
         archive: Which one.
         held: Its members, or None where too many were held before: they are then read again.
         extensions: Of a WebDataset, those that become columns; else None.
+        damaged_at_bytes: As in `TarContents`.
     """
 
     archive: Archive
     held: list[TarMember] | None
     extensions: dict[str, str] | None
+    damaged_at_bytes: int | None
 
     def members(self) -> list[TarMember]:
         return tar_contents(self.archive).members if self.held is None else self.held
+
+    def rest(self) -> Iterator[Found]:
+        """What stands for the members that nobody can tell any more."""
+        if self.damaged_at_bytes is not None:
+            yield damaged_rest(self.archive, self.damaged_at_bytes)
 
 
 class PathSource:
@@ -76,7 +89,7 @@ class PathSource:
         The headers of all tar archives are read before the first batch, for their columns.
 
         Raises:
-            SourceError: A folder cannot be listed, an archive is none, or a WebDataset has a
+            SourceError: A folder cannot be listed, the only archive is none, or a WebDataset has a
                 column that it may not have.
         """
         self.counts = Counter()
@@ -104,16 +117,26 @@ def _looked_through(places: Iterable[Images | Archive], listing: Listing) -> Ite
         if not (isinstance(place, Archive) and place.scheme == "tar"):
             yield place
             continue
-        contents = tar_contents(place)
-        if contents.is_damaged:
-            listing.counts["damaged"] += 1
+        contents = _contents(place)
+        if not contents.has_end:
+            listing.counts["archives_without_end_mark"] += 1
         members = contents.members
         held += len(members)
         yield _Tar(
             place,
             members if held <= _MOST_HELD_MEMBERS else None,
             text_extensions(place, members, listing) if is_web_dataset(members, listing) else None,
+            contents.damaged_at_bytes,
         )
+
+
+def _contents(archive: Archive) -> TarContents:
+    try:
+        return tar_contents(archive)
+    except SourceError:
+        if not archive.prefix:
+            raise
+        return TarContents([], damaged_at_bytes=0)  # one of many: the others are worth their run
 
 
 def _images_of_all(places: Iterable[_Place], listing: Listing) -> Iterator[Found]:
@@ -123,6 +146,7 @@ def _images_of_all(places: Iterable[_Place], listing: Listing) -> Iterator[Found
 def _images(place: _Place, listing: Listing) -> Iterator[Found]:
     if isinstance(place, _Tar):
         yield from tar_images(place.archive, place.members(), listing)
+        yield from place.rest()
     elif isinstance(place, Archive):
         yield from zip_images(place, listing)
     else:
@@ -133,5 +157,6 @@ def _images(place: _Place, listing: Listing) -> Iterator[Found]:
 def _samples(place: _Place, columns: Mapping[str, str], listing: Listing) -> Iterator[Sample]:
     if isinstance(place, _Tar) and place.extensions is not None:
         yield from samples_of(place.archive, place.members(), columns, listing)
+        yield from (Sample(rest.item_id, [rest]) for rest in place.rest())
     else:
         yield from (Sample(found.item_id, [found]) for found in _images(place, listing))

@@ -112,4 +112,5 @@ class Places:
 def _place(entry: Entry, *, prefix: str) -> Images | Archive:
     if entry.is_folder:
         return partial(entry.images, prefix)
-    return archive_at(entry.location, prefix) or partial(entry.images, entry.relative)
+    archive = archive_at(entry.location, prefix, entry.version)
+    return archive or partial(entry.images, entry.relative)

@@ -14,8 +14,7 @@ from vision_pipeline.adapters.sources.local_folder import local_image
 
 _DATA_SCHEME = "data:"
 _DATA_ID_DIGITS = 16
-_PAGE = re.compile(r"#page=([1-9][0-9]{0,6})")
-_MAX_PAGE = 1_000_000
+_PAGE = re.compile(r"#page=(0|[1-9][0-9]{0,8})")
 
 
 class References:
@@ -70,5 +69,4 @@ def path_of(url: str) -> str:
 def _without_page(value: str) -> tuple[str, int | None]:
     bare, mark, _ = value.rpartition("#")
     found = _PAGE.fullmatch(value, len(bare)) if mark and bare else None
-    page = int(found[1]) if found else 0
-    return (bare, page) if 1 <= page <= _MAX_PAGE else (value, None)
+    return (bare, int(found[1])) if found else (value, None)

@@ -165,7 +165,7 @@ def _complaint(location: str, error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return f"{location}: there is no such manifest"
     hint = ""
-    if isinstance(error, pa.ArrowInvalid):
+    if isinstance(error, pa.ArrowInvalid) and manifest_suffix(location) in _GUESSED:
         hint = " (types are guessed from the beginning: source.column_types sets them)"
     return f"{location}: cannot be read: {error}{hint}"
 

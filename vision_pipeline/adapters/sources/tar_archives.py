@@ -11,7 +11,13 @@ from vision_pipeline.adapters.sources.archives import Archive, Listing
 from vision_pipeline.adapters.sources.batches import Found
 from vision_pipeline.adapters.sources.pages import Pages
 from vision_pipeline.core.members import Member, readable
-from vision_pipeline.core.tar import DamagedTarError, TarMember, tar_members
+from vision_pipeline.core.tar import (
+    BLOCK_BYTES,
+    DamagedTarError,
+    TarMember,
+    UnendedTarError,
+    tar_members,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +25,14 @@ class TarContents:
     """The files in a tar archive, about 200 bytes of memory for each.
 
     Attributes:
-        members: Regular files whose content is whole, in order.
-        is_damaged: Whether the archive is cut off or damaged behind them.
+        members: Regular files in order; the content of the last one may be cut off.
+        damaged_at_bytes: Behind which place no more can be told, or None where all is listed.
+        has_end: Whether an end mark says that nothing was cut off; True where it is damaged.
     """
 
     members: list[TarMember]
-    is_damaged: bool
+    damaged_at_bytes: int | None = None
+    has_end: bool = True
 
 
 def tar_contents(archive: Archive) -> TarContents:
@@ -34,17 +42,28 @@ def tar_contents(archive: Archive) -> TarContents:
         SourceError: The file is missing, or no tar archive from its first member on.
     """
     members: list[TarMember] = []
-    entries = 0
+    end_bytes = 0
     with archive.opened() as file:
         try:
-            for entries, entry in enumerate(tar_members(file), start=1):  # noqa: B007
+            for entry in tar_members(file):
+                end_bytes = entry.end_bytes
                 if entry.is_regular and entry.name:
                     members.append(entry)
+        except UnendedTarError:
+            return TarContents(members, has_end=False)
         except DamagedTarError:
-            if not entries:
+            if not end_bytes:
                 raise
-            return TarContents(members, is_damaged=True)
-    return TarContents(members, is_damaged=False)
+            return TarContents(members, damaged_at_bytes=end_bytes)
+    return TarContents(members)
+
+
+def damaged_rest(archive: Archive, at_bytes: int) -> Found:
+    """An item in place of all that cannot be told any more; reading it fails and says so."""
+    name = f"(damaged from byte {at_bytes} on)"
+    uri = Member(archive.scheme, name, archive.location).uri
+    content_at = at_bytes + BLOCK_BYTES
+    return Found(archive.prefix + name, uri, 0, archive.version, offset_bytes=content_at)
 
 
 def tar_images(archive: Archive, members: list[TarMember], listing: Listing) -> Iterator[Found]:
@@ -80,8 +99,8 @@ def pages_of(
         item_id,
         Member(archive.scheme, readable(member.name), archive.location).uri,
         member.size_bytes,
-        # Without the archive's own time: appending to it does not make all of its members new.
-        f"{readable(member.modified)}-{member.offset_bytes}-{member.size_bytes}",
+        # A tar has no checksums of contents, and many writers set all times of members to 0.
+        f"{archive.version}-{member.offset_bytes}-{readable(member.modified)}",
         offset_bytes=member.offset_bytes,
     )
     return pages.of(found, lambda: cast("IO[bytes]", _Content(file, member)))

@@ -37,6 +37,11 @@ class Entry:
     is_folder: bool
     images: Callable[[str], Iterator[Found]]
 
+    @property
+    def version(self) -> str:
+        """Of a file, what tells a changed one from the same one."""
+        return next(self.images("")).version
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:

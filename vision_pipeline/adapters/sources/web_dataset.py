@@ -246,8 +246,11 @@ def _text(member: TarMember, file: IO[bytes]) -> str | None:
     if member.size_bytes > _MOST_TEXT_BYTES:
         return None
     file.seek(member.offset_bytes)
+    data = file.read(member.size_bytes)
+    if len(data) < member.size_bytes:
+        return None
     try:
-        text = file.read(member.size_bytes).decode()
+        text = data.decode()
     except UnicodeDecodeError:
         return None
     is_single_line = member.name.lower().rpartition(".")[2] in _SINGLE_LINES

@@ -34,6 +34,9 @@ MAX_REPLY_BYTES = 64 * 1024 * 1024
 MAX_REFUSAL_BYTES = 64 * 1024
 FIRST_CONTACT_ATTEMPTS = 3  # a server that never answered is more likely a wrong address
 
+# A key that somebody made up, "local" or "EMPTY", may be a word of an answer by chance.
+MIN_SECRET_CHARS = 16
+
 _OK = 200
 
 
@@ -70,9 +73,14 @@ class Endpoint:
             raise AccessError("the API key has characters that no key has; was it copied whole?")
         return {"Authorization": f"Bearer {self.api_key}"}
 
-    def without_key(self, content: bytes) -> bytes:
-        """Content with the key taken out, however it is written: some servers repeat it."""
-        if not self.api_key:
+    def without_key(self, content: bytes, *, min_key_chars: int = 6) -> bytes:
+        """Content with the key taken out, however it is written: some servers repeat it.
+
+        Args:
+            content: What the server sent.
+            min_key_chars: A shorter key stays: it is no secret, but might be a word.
+        """
+        if not self.api_key or len(self.api_key) < min_key_chars:
             return content
         for written in _spellings(self.api_key):
             content = content.replace(written.encode(), b"[key]")
@@ -193,9 +201,9 @@ class VisionApi:
         finally:
             self._on_wire(-1)
         self._answered = True
-        content = line.endpoint.without_key(content)
         if response.status_code != _OK:
-            raise refusal(response.status_code, content, rate=rate)
+            raise refusal(response.status_code, line.endpoint.without_key(content), rate=rate)
+        content = line.endpoint.without_key(content, min_key_chars=MIN_SECRET_CHARS)
         try:
             reply = read_reply(content)
         except BrokenReplyError as error:
