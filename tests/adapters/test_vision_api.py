@@ -9,9 +9,11 @@ from contextlib import suppress
 import orjson
 import pytest
 
-from vision_pipeline.adapters.vision_api.client import MAX_REPLY_BYTES, Endpoint, VisionApi
-from vision_pipeline.adapters.vision_api.pacer import SYSTEM_CLOCK, Clock, Pacer
+from vision_pipeline.adapters.vision_api.client import MAX_REPLY_BYTES, VisionApi
+from vision_pipeline.adapters.vision_api.endpoint import Endpoint
+from vision_pipeline.adapters.vision_api.pacer import SYSTEM_CLOCK, Clock
 from vision_pipeline.adapters.vision_api.probe import ModelListing, list_models
+from vision_pipeline.core.activity import Activity
 from vision_pipeline.core.config import LimitsConfig, RetryConfig
 from vision_pipeline.core.errors import (
     AccessError,
@@ -19,9 +21,7 @@ from vision_pipeline.core.errors import (
     ErrorCode,
     ItemError,
     PipelineError,
-    RetryableError,
 )
-from vision_pipeline.core.limits import RateHeaders
 
 KEY = "sk-very-secret-of-24-chars"
 BODY = b'{"model": "m"}'
@@ -124,20 +124,6 @@ class Clockwork:
         self.now_s += seconds
 
 
-class Wire:
-    """Counts what is on the wire."""
-
-    def __init__(self):
-        self.now = self.most = 0
-
-    def __call__(self, change):
-        self.now += change
-        self.most = max(self.most, self.now)
-
-
-UNWATCHED = Wire()
-
-
 @pytest.fixture
 async def provider():
     async with Provider() as server:
@@ -154,7 +140,7 @@ async def connect(provider, clockwork):
     """Makes clients of the provider, or of another address."""
     opened = []
 
-    def api(limits=WIDE, base_url=None, clock=clockwork, on_wire=UNWATCHED, key=KEY, **retry):
+    def api(limits=WIDE, base_url=None, clock=clockwork, activity=None, key=KEY, **retry):
         async def endpoint():
             return Endpoint(base_url or provider.base_url, key, use_proxy=False)
 
@@ -163,7 +149,7 @@ async def connect(provider, clockwork):
             limits=limits,
             retry=RetryConfig(**retry),
             clock=Clock(clock.now, clock.sleep),
-            on_wire=on_wire,
+            activity=activity,
         )
         opened.append(client)
         return client
@@ -242,12 +228,12 @@ async def test_the_endpoint_is_asked_for_once_and_only_when_needed(provider):
 
 
 async def test_no_more_requests_than_allowed_are_on_the_wire(provider, connect):
-    wire, pair = Wire(), asyncio.Barrier(2)
+    activity, pair = Activity(now_s=time.monotonic), asyncio.Barrier(2)
     provider.script = [after(pair, answer())]
     limits = WIDE.model_copy(update={"max_in_flight": 2})
-    api = connect(limits, on_wire=wire)
+    api = connect(limits, activity=activity)
     await asyncio.gather(*(ask(api) for _ in range(8)))
-    assert (wire.most, wire.now) == (2, 0)
+    assert (activity.most_in_flight, activity.in_flight) == (2, 0)
 
 
 # --- what is final
@@ -483,7 +469,7 @@ async def test_a_refusal_by_rate_limit_uses_up_no_attempt(provider, connect, clo
     provider.script = [answer(429, RATE_LIMITED)] * 5 + [answer()]
     reply = await ask(connect(max_attempts=1))
     assert (reply.attempts, len(provider.requests)) == (1, 6)
-    assert clockwork.naps == pytest.approx([2, 4, 8, 16, 32], abs=0.1)
+    assert clockwork.naps == pytest.approx([1, 2, 4, 8, 16], abs=0.1)
 
 
 async def test_a_wait_that_a_refusal_names_is_kept(provider, connect, clockwork):
@@ -562,40 +548,40 @@ async def test_a_first_request_that_is_cancelled_lets_the_others_go(provider, co
 @pytest.fixture
 async def held(provider, connect):
     """A request on the wire, the event that lets its reply go, and what is on the wire."""
-    release, wire = asyncio.Event(), Wire()
+    release, activity = asyncio.Event(), Activity(now_s=time.monotonic)
     provider.script = [after(release, answer())]
-    asking = asyncio.create_task(ask(connect(on_wire=wire)))
+    asking = asyncio.create_task(ask(connect(activity=activity)))
     await provider.arrived.wait()
-    return asking, release, wire
+    return asking, release, activity
 
 
 async def test_a_request_on_the_wire_outlasts_the_first_cancel(held):
-    asking, release, wire = held
+    asking, release, activity = held
     asking.cancel()
     await let_run()
-    assert (asking.done(), wire.now) == (False, 1)
+    assert (asking.done(), activity.in_flight) == (False, 1)
     release.set()
     assert (await asking).body == OK
-    assert (asking.cancelling(), wire.now) == (0, 0)
+    assert (asking.cancelling(), activity.in_flight) == (0, 0)
 
 
 async def test_a_second_cancel_is_final(held):
-    asking, _, wire = held
+    asking, _, activity = held
     asking.cancel()
     await let_run()
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
-    assert wire.now == 0
+    assert activity.in_flight == 0
 
 
 async def test_two_cancels_at_once_are_final_too(held):
-    asking, _, wire = held
+    asking, _, activity = held
     asking.cancel()
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
-    assert wire.now == 0
+    assert activity.in_flight == 0
 
 
 @pytest.mark.parametrize("failure", [answer(503, b""), answer(429, RATE_LIMITED), b""])
@@ -635,95 +621,6 @@ async def test_whatever_waits_ends_at_the_first_cancel(provider, connect):
     with pytest.raises(asyncio.CancelledError):
         await asking
     assert len(provider.requests) == 1
-
-
-# --- the pacer alone
-
-
-def refused(wait_s=None):
-    return RetryableError(ErrorCode.RATE_LIMITED, "no", retry_after_s=wait_s, is_rate_limit=True)
-
-
-def rate(requests=None, tokens=None):
-    return RateHeaders(requests_per_minute=requests, tokens_per_minute=tokens, retry_after_s=None)
-
-
-async def take(pacer, tokens=1):
-    async with pacer.turn(tokens):
-        pass
-
-
-async def may_go(pacer, tokens=1):
-    taking = asyncio.create_task(take(pacer, tokens))
-    await let_run()
-    went = taking.done()
-    taking.cancel()
-    return went
-
-
-async def test_requests_beyond_the_limit_wait():
-    pacer = Pacer(LimitsConfig(requests_per_minute=60, tokens_per_minute=600_000))
-    assert [await may_go(pacer) for _ in range(3)] == [True, False, False]
-
-
-async def test_tokens_beyond_the_limit_wait():
-    pacer = Pacer(LimitsConfig(requests_per_minute=600_000, tokens_per_minute=600))
-    assert [await may_go(pacer, tokens) for tokens in (6, 4, 1)] == [True, True, False]
-
-
-async def test_a_request_larger_than_any_before_does_not_pass_those_that_were_taken():
-    pacer = Pacer(LimitsConfig(requests_per_minute=600_000, tokens_per_minute=600))
-    assert [await may_go(pacer, tokens) for tokens in (100, 101, 102)] == [True, False, False]
-
-
-async def test_answers_are_expected_to_be_as_long_as_those_before():
-    pacer = Pacer(LimitsConfig(requests_per_minute=600_000, tokens_per_minute=6_000))
-    pacer.answered(completion_tokens=900)
-    assert [await may_go(pacer, 10), await may_go(pacer, 10)] == [True, False]
-
-
-async def test_learned_limits_replace_what_is_automatic_and_nothing_else():
-    pacer = Pacer(LimitsConfig(requests_per_minute="auto", tokens_per_minute=600_000))
-    await take(pacer)
-    pacer.learn(rate(requests=60, tokens=1))
-    assert [await may_go(pacer, 100), await may_go(pacer, 100)] == [True, False]
-    fixed = Pacer(LimitsConfig(requests_per_minute=600_000, tokens_per_minute=600_000))
-    fixed.learn(rate(requests=1, tokens=1))
-    assert [await may_go(fixed, 100), await may_go(fixed, 100)] == [True, True]
-
-
-async def test_a_limit_that_is_said_again_gives_nothing_back():
-    pacer = Pacer(LimitsConfig())
-    pacer.learn(rate(requests=60))
-    await take(pacer)
-    pacer.learn(rate(requests=60))
-    pacer.learn(rate())
-    assert not await may_go(pacer)
-
-
-async def test_a_success_ends_a_row_of_refusals(clockwork):
-    pacer = Pacer(WIDE, clock=Clock(clockwork.now, clockwork.sleep))
-    for _ in range(3):
-        pacer.refused(refused(), sent_at=clockwork.now_s, give_up_s=60)
-        await take(pacer)
-    pacer.answered(completion_tokens=1)
-    pacer.refused(refused(), sent_at=clockwork.now_s, give_up_s=60)
-    await take(pacer)
-    assert clockwork.naps == pytest.approx([2, 4, 8, 2], abs=0.1)
-
-
-async def test_pauses_do_not_grow_beyond_a_minute(clockwork):
-    pacer = Pacer(WIDE, clock=Clock(clockwork.now, clockwork.sleep))
-    for _ in range(8):
-        pacer.refused(refused(), sent_at=clockwork.now_s, give_up_s=3600)
-        await take(pacer)
-    assert max(clockwork.naps) <= 60
-
-
-async def test_a_wait_longer_than_patience_stops_the_run(clockwork):
-    pacer = Pacer(WIDE, clock=Clock(clockwork.now, clockwork.sleep))
-    with pytest.raises(EndpointError, match="next try in 3600 s"):
-        pacer.refused(refused(3600), sent_at=0, give_up_s=600)
 
 
 def test_the_system_clock_runs_forward():

@@ -17,7 +17,9 @@ from statistics import median
 
 from PIL import Image
 
+from tests.benchmarks.in_flight import in_flight, memory
 from tests.benchmarks.preparation import passed, photo
+from tests.benchmarks.quotas import quota
 from tests.benchmarks.report import RESULTS, section, table, updated
 from tests.benchmarks.two_cores import two_cores
 
@@ -133,6 +135,9 @@ SECTIONS = {
     "photo": photo,
     "pass-through": passed,
     "two-cores": two_cores,
+    "in-flight": in_flight,
+    "memory": memory,
+    "quota": quota,
 }
 
 if __name__ == "__main__":

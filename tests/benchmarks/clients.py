@@ -11,15 +11,17 @@ import sys
 import tempfile
 from pathlib import Path
 
-IN_FLIGHT = 32
+IN_FLIGHT, MANY_IN_FLIGHT = 32, 256
+# As for a server of one's own: the careful start of "auto" is no work.
+NO_QUOTA = {"requests_per_minute": 10**6, "tokens_per_minute": 10**9}
 PROMPT = "---\nversion: 1\ndescription: d\nschema: null\n---\nWhat is in this image?"
 
 
-async def bare(folder: Path, base_url: str) -> None:
+async def bare(folder: Path, base_url: str, *, in_flight: int, count: int | None) -> None:
     """The floor: aiohttp and a semaphore; reads, encodes and sends, and keeps nothing."""
     import aiohttp
 
-    slots = asyncio.Semaphore(IN_FLIGHT)
+    slots = asyncio.Semaphore(in_flight)
     head = b'{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"What is '
     head += b'in this image?"},{"type":"image_url","image_url":{"url":"data:image/jpeg;base64,'
 
@@ -34,11 +36,14 @@ async def bare(folder: Path, base_url: str) -> None:
         def __init__(self, body: bytes) -> None:
             super().__init__(bytearray(body))
 
-    async with aiohttp.ClientSession() as session:
-        await asyncio.gather(*(one(session, path) for path in sorted(folder.iterdir())))
+    connector = aiohttp.TCPConnector(limit=in_flight)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        await asyncio.gather(*(one(session, path) for path in sorted(folder.iterdir())[:count]))
 
 
-async def product(folder: Path, base_url: str, verify: str) -> float:
+async def product(
+    source: dict[str, object], base_url: str, *, verify: str, in_flight: int = IN_FLIGHT
+) -> float:
     """Everything: source, manifest, metadata cut, ledger, Parquet; into a new output folder.
 
     Returns:
@@ -55,11 +60,11 @@ async def product(folder: Path, base_url: str, verify: str) -> float:
         config = RunConfig.model_validate(
             {
                 "name": "bench",
-                "source": {"path": str(folder)},
+                "source": source,
                 "prompt": str(prompt),
                 "model": {"provider": "emulator", "base_url": f"{base_url}/v1"},
                 "image": {"verify": verify, "max_side_px": 1540},
-                "limits": {"max_in_flight": IN_FLIGHT},
+                "limits": {"max_in_flight": in_flight} | NO_QUOTA,
                 "output": {"path": str(Path(scratch) / "out")},
             }
         )
@@ -81,15 +86,25 @@ def peak_mb(process: str = "self") -> float:
 
 
 def main() -> None:
-    """`clients.py NAME FOLDER BASE_URL`: run one, and print what it cost as JSON."""
+    """`clients.py NAME SOURCE BASE_URL [COUNT]`: run one, and print what it cost as JSON."""
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     name, folder, base_url = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
+    count = int(sys.argv[4]) if sys.argv[4:] else None
+    images: dict[str, object] = {"path": str(folder), "limit": count}
     started_s, workers_mb = cpu_s(), 0.0
     match name:
         case "bare":
-            asyncio.run(bare(folder, base_url))
+            asyncio.run(bare(folder, base_url, in_flight=IN_FLIGHT, count=count))
+        case "bare-256":
+            asyncio.run(bare(folder, base_url, in_flight=MANY_IN_FLIGHT, count=count))
+        case "structure-256":
+            many = product(images, base_url, verify="structure", in_flight=MANY_IN_FLIGHT)
+            workers_mb = asyncio.run(many)
+        case "manifest":
+            listed: dict[str, object] = {"manifest": str(folder)}
+            workers_mb = asyncio.run(product(listed, base_url, verify="structure"))
         case _:
-            workers_mb = asyncio.run(product(folder, base_url, verify=name))
+            workers_mb = asyncio.run(product(images, base_url, verify=name))
     print(json.dumps({"cpu_s": cpu_s() - started_s, "peak_mb": peak_mb() + workers_mb}))
 
 

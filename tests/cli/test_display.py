@@ -4,6 +4,7 @@ import io
 import sys
 
 from vision_pipeline.cli.display import Display
+from vision_pipeline.core.activity import Quota
 
 
 class Terminal(io.StringIO):
@@ -34,6 +35,20 @@ def test_a_terminal_gets_a_bar_with_figures(monkeypatch):
 def test_a_line_tells_the_same_without_a_terminal():
     display = Display("receipts")
     assert display.line() == "receipts: listing the source"
-    display.progress.total, display.progress.done, display.progress.worked = 10, 4, 4
+    display.progress.begin(10)
+    display.progress.done, display.progress.worked = 4, 4
     assert display.line().startswith("receipts: 4/10 · ")
     assert "left" in display.line()
+
+
+def test_the_line_tells_of_limits_refusals_and_why_nothing_moves():
+    display = Display("receipts")
+    display.progress.begin(10)
+    activity = display.progress.activity
+    activity.requests = Quota(limit=1200, used=600)
+    activity.refused, activity.in_flight = 3, 8
+    activity.news = "the request limit frees in 34 s"
+    line = display.line()
+    assert "· the request limit frees in 34 s ·" in line
+    assert "50% of 1.2k requests/min · 8 in flight · 3 refused" in line
+    assert "tokens/min" not in line

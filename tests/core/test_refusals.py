@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vision_pipeline.core.error_bodies import ErrorBody, read_error_body
 from vision_pipeline.core.errors import (
     AccessError,
     EndpointError,
@@ -15,8 +16,17 @@ from vision_pipeline.core.errors import (
     PipelineError,
     RetryableError,
 )
-from vision_pipeline.core.limits import RateHeaders, read_rate_headers
-from vision_pipeline.core.refusals import CAPACITY_PAUSE_S, read_error_body, refusal
+from vision_pipeline.core.rate_headers import RateHeaders, read_rate_headers
+from vision_pipeline.core.refusals import (
+    CAPACITY_PAUSE_S,
+    LAST,
+    RULES,
+    Action,
+    Failure,
+    failure,
+    refusal,
+    rule_for,
+)
 
 SILENT = RateHeaders(None, None, None)
 ZERO = {"x-ratelimit-limit-req-minute": "0"}
@@ -35,6 +45,71 @@ def refused(status, body, headers=None):
 
 LIMITED = mistral("Rate limit exceeded", "rate_limited", "1300")
 CAPACITY = mistral("Service tier capacity exceeded", "service_tier_capacity_exceeded", "3505")
+
+
+# What was seen or is known of each kind, in the order of the table: what happened, what the body
+# says, whether the headers tell of a limit of 0, and what is done.
+CASES = [
+    (Failure.TIMEOUT, b"", False, Action.RETRY),
+    (Failure.NETWORK, b"", False, Action.RETRY),
+    (429, b'{"error":{"message":"m","code":"insufficient_quota"}}', True, Action.STOP_ACCESS),
+    (429, LIMITED, True, Action.STOP_ACCESS),
+    (429, CAPACITY, False, Action.WAIT),
+    (429, LIMITED, False, Action.WAIT),
+    (403, mistral("blocked", "guardrail_violation", None), False, Action.GIVE_UP),
+    (403, mistral("Labs model", "forbidden", 1913), False, Action.STOP_ACCESS),
+    (500, b'{"error":{"message":"image input is not supported"}}', False, Action.STOP_ENDPOINT),
+    (408, b"", False, Action.RETRY),
+    (520, b"<html>", False, Action.RETRY),
+    (413, b"Request size limit exceeded", False, Action.GIVE_UP),
+    (400, mistral("Invalid model: x", "invalid_model", "1500"), False, Action.STOP_ENDPOINT),
+    (404, b'{"detail":"Not Found"}', False, Action.STOP_ENDPOINT),
+    (400, mistral("Grammar error: at 3(11)", "x", None), False, Action.STOP_ENDPOINT),
+    (400, b'{"error":{"code":"unsupported_value"}}', False, Action.STOP_ENDPOINT),
+    (400, mistral("filtered", "content_filter", None), False, Action.GIVE_UP),
+    (400, mistral("m", "invalid_request_prompt_too_long", "3059"), False, Action.GIVE_UP),
+    (400, mistral("maximum context length is 9", "BadRequestError", 400), False, Action.GIVE_UP),
+]
+
+
+@pytest.mark.parametrize(
+    ("rule", "case"), list(zip(RULES, CASES, strict=True)), ids=range(len(CASES))
+)
+def test_each_row_of_the_table_is_the_first_that_fits_its_case(rule, case):
+    on, body, is_zero, action = case
+    assert rule_for(on, read_error_body(body), is_zero=is_zero) is rule
+    assert rule.action is action
+
+
+@pytest.mark.parametrize("status", [400, 409, 418, 422, 451])
+def test_what_no_row_is_about_gives_up_the_item_alone(status):
+    assert rule_for(status, ErrorBody("odd", "", ""), is_zero=False) is LAST
+
+
+@pytest.mark.parametrize("rule", [*RULES, LAST], ids=range(len(RULES) + 1))
+def test_what_makes_a_row_in_the_end_has_a_code_and_what_stops_the_run_has_words(rule):
+    stops = rule.action in {Action.STOP_ACCESS, Action.STOP_ENDPOINT}
+    assert (rule.code is None) == stops
+    assert bool(rule.words) == stops
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        (Failure.TIMEOUT, ErrorCode.TIMEOUT),
+        (Failure.NETWORK, ErrorCode.MODEL_UNAVAILABLE),
+        (Failure.BROKEN_REPLY, ErrorCode.MODEL_UNAVAILABLE),
+    ],
+)
+def test_failures_without_a_status_are_tried_again(kind, code):
+    error = failure(kind, "the cause")
+    assert isinstance(error, RetryableError)
+    assert (error.code, error.detail, error.is_rate_limit) == (code, "the cause", False)
+
+
+def test_a_full_server_is_told_from_a_used_up_quota():
+    assert refused(429, CAPACITY).is_full
+    assert not refused(429, LIMITED).is_full
 
 
 @pytest.mark.parametrize(
@@ -224,7 +299,7 @@ json = st.recursive(
 )
 
 
-@given(st.integers(300, 599), json.map(orjson.dumps) | st.binary(max_size=20))
+@given(st.integers(100, 599), json.map(orjson.dumps) | st.binary(max_size=20))
 def test_no_body_breaks_the_reading_of_a_refusal(status, body):
     assert isinstance(refusal(status, body, rate=SILENT), PipelineError)
 

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from vision_pipeline.core.models import Catalogue, ModelSpec
+from vision_pipeline.emulator.app import create_app
 from vision_pipeline.emulator.server import running
 from vision_pipeline.emulator.settings import EmulatorSettings
 
@@ -56,6 +57,50 @@ class Caller:
 
     def stats(self) -> dict[str, Any]:
         return self.http.get("/_emulator/stats").json()
+
+
+class Clock:
+    """Stands still until it is moved."""
+
+    def __init__(self):
+        self.now_s = 1000.0
+
+    def __call__(self):
+        return self.now_s
+
+
+class Line:
+    """Calls an application in this loop, by a clock that the test moves."""
+
+    def __init__(self, clock=None, **settings: Any):
+        self.clock = clock or Clock()
+        self.app = create_app(EmulatorSettings(**settings), CATALOGUE, clock=self.clock)
+        self.http = httpx.AsyncClient(
+            transport=httpx.ASGITransport(self.app),
+            base_url="http://emulator",
+            headers={"authorization": "Bearer x"},
+        )
+
+    async def chat(self, model="mistral-small-2603", content="hello"):
+        body = {"model": model, "messages": [{"role": "user", "content": content}]}
+        return await self.http.post("/v1/chat/completions", json=body)
+
+    async def statuses(self, count):
+        return [(await self.chat()).status_code for _ in range(count)]
+
+    async def stats(self):
+        return (await self.http.get("/_emulator/stats")).json()
+
+
+@pytest.fixture
+def new_clock() -> Callable[[], Clock]:
+    return Clock
+
+
+@pytest.fixture
+def line() -> Callable[..., Line]:
+    """Makes an emulator in this process with the given settings."""
+    return Line
 
 
 @pytest.fixture

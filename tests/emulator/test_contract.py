@@ -321,11 +321,13 @@ def test_stats_count_chat_requests_only_and_reset_clears_them(api):
     api.chat(store=True)
     stats = api.stats()
     assert list(stats) == [
-        *("received", "served", "refused", "faults", "in_flight", "max_in_flight"),
+        *("received", "served", "refused", "rate_limited", "faulted", "abandoned"),
+        *("faults", "statuses", "in_flight", "max_in_flight"),
         *("prompt_tokens", "completion_tokens", "wire_bytes", "first_at_s", "last_at_s"),
     ]
     assert (stats["received"], stats["served"], stats["refused"]) == (2, 1, 1)
     assert (stats["in_flight"], stats["max_in_flight"], stats["faults"]) == (0, 1, {})
+    assert stats["statuses"] == {"200": 1, "422": 1}
     assert stats["prompt_tokens"] == usage["prompt_tokens"]
     assert stats["completion_tokens"] == usage["completion_tokens"]
     assert stats["wire_bytes"] > 100
@@ -345,3 +347,11 @@ def test_captured_requests_give_bodies_and_replies(api):
 
 def test_without_capture_there_is_nothing_to_see(start):
     assert start().http.get("/_emulator/requests").status_code == 404
+
+
+def test_only_the_latest_captures_are_kept(start):
+    api = start(capture=True, most_captured=2)
+    for word in ("one", "two", "three"):
+        api.chat(word)
+    captured = api.http.get("/_emulator/requests").json()
+    assert [entry["body"]["messages"][0]["content"] for entry in captured] == ["two", "three"]

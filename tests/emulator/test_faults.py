@@ -8,7 +8,8 @@ from collections import Counter
 import httpx
 import pytest
 
-from vision_pipeline.emulator.faults import FAULTS, FaultDraw
+from vision_pipeline.emulator.draws import Draws
+from vision_pipeline.emulator.faults import FAULTS
 from vision_pipeline.emulator.settings import EmulatorSettings
 
 STRICT = {
@@ -39,6 +40,32 @@ def content(reply):
         ("rate_limited", 429, "application/json", b'"1300"'),
         ("capacity", 429, "application/json", b'"3505"'),
         ("unauthorized", 401, "application/json", b"Invalid API Key"),
+        ("http_503", 503, "application/json", b"request_id"),
+        ("http_504", 504, "text/plain; charset=utf-8", b"timing out"),
+        ("rate_limited_old", 429, "application/json", b"Requests rate limit exceeded"),
+        ("limit_zero", 429, "application/json", b'"1300"'),
+        ("unauthorized_old", 401, "application/json", b'{"detail":"Unauthorized"}'),
+        ("unauthorized_gateway", 401, "application/json", b'"message":"Unauthorized","request_id"'),
+        ("plan_used_up", 401, "application/json", b"Inactive subscription or usage limit reached"),
+        ("plan_used_up_old", 403, "application/json", b"Inactive subscription"),
+        ("labs_only", 403, "application/json", b'"1913"'),
+        ("guardrail", 403, "application/json", b"blocked by guardrail"),
+        ("unknown_model", 400, "application/json", b'"1500"'),
+        ("retired_model", 404, "application/json", b'"1500"'),
+        ("model_not_found", 404, "application/json", b'"3040"'),
+        ("no_route", 404, "application/json", b"no Route matched with those values"),
+        ("not_found", 404, "application/json", b'{"detail":"Not Found"}'),
+        ("too_long", 400, "application/json", b'"3059"'),
+        ("message_order", 400, "application/json", b"invalid_request_message_order"),
+        ("bad_image", 400, "application/json", b'"3310"'),
+        ("unfetchable_image", 400, "application/json", b"could not be fetched"),
+        ("unfetchable_document", 400, "application/json", b"Failed to fetch document"),
+        ("bad_image_string", 422, "application/json", b"value_error"),
+        ("bad_schema", 400, "application/json", b"Grammar error"),
+        ("body_too_large", 413, "application/json", b"Request size limit exceeded"),
+        ("invalid_422", 422, "application/json", b'{"detail":[{"type":"extra_forbidden"'),
+        ("invalid_422_old", 422, "application/json", b'"message":{"detail":[{"type"'),
+        ("invalid_422_conversations", 422, "application/json", b'"code":3001'),
     ],
 )
 def test_an_error_answer_takes_the_place_of_the_reply(start, kind, status, media_type, words):
@@ -48,7 +75,9 @@ def test_an_error_answer_takes_the_place_of_the_reply(start, kind, status, media
     assert reply.headers["content-type"] == media_type
     assert words in reply.content
     assert api.stats()["faults"] == {kind: 1}
-    assert (api.stats()["served"], api.stats()["refused"]) == (0, 0)
+    stats = api.stats()
+    assert (stats["served"], stats["refused"], stats["faulted"]) == (0, 0, 1)
+    assert stats["statuses"] == {str(status): 1}
 
 
 def test_a_reset_closes_the_connection_without_an_answer(start):
@@ -68,6 +97,47 @@ def test_a_stalled_request_lasts_until_the_client_leaves(start):
             timeout=0.2,
         )
     assert api.stats()["faults"] == {"stall": 1}
+
+
+def test_a_model_that_the_plan_does_not_allow_has_limits_of_zero(start):
+    api = start(faults={"limit_zero": 1.0}, retry_after="seconds")
+    refused = api.chat()
+    assert refused.headers["x-ratelimit-limit-req-minute"] == "0"
+    assert "retry-after" not in refused.headers
+    assert api.stats()["rate_limited"] == 0
+
+
+def test_a_digit_loop_writes_until_there_are_no_tokens_left(start):
+    reply = start(faults={"digit_loop": 1.0}).chat(response_format=STRICT, max_tokens=400)
+    text = content(reply)
+    assert reply.json()["choices"][0]["finish_reason"] == "length"
+    assert reply.json()["usage"]["completion_tokens"] == 400
+    assert text.startswith('{"name": ')
+    assert "142857" * 50 in text
+
+
+def test_a_slow_answer_is_a_normal_one(start):
+    api = start(faults={"slow": 1.0}, slow_s=0.2)
+    reply = api.chat()
+    assert reply.status_code == 200
+    assert reply.elapsed.total_seconds() >= 0.2
+    assert (api.stats()["served"], api.stats()["faults"]) == (1, {"slow": 1})
+
+
+def test_a_client_that_leaves_a_slow_answer_is_counted_as_gone(start):
+    api = start(faults={"slow": 1.0})
+    with pytest.raises(httpx.ReadTimeout):
+        api.http.post(
+            "/v1/chat/completions",
+            json={"model": "leaving-soon", "messages": [{"role": "user", "content": "a"}]},
+            timeout=0.2,
+        )
+    for _ in range(10_000):  # until the server has noticed, within some seconds
+        if not api.stats()["in_flight"]:
+            break
+    stats = api.stats()
+    assert (stats["received"], stats["served"], stats["abandoned"]) == (1, 0, 1)
+    assert stats["statuses"] == {}
 
 
 @pytest.mark.parametrize(("kind", "is_empty"), [("empty_body", True), ("cut_body", False)])
@@ -121,10 +191,15 @@ def test_a_cut_answer_says_length_and_is_paid_for(start):
         json.loads(content(reply))
 
 
+def kinds(rates, bodies, *, seed):
+    draws = Draws(seed=seed)
+    return [draws.of(body).fault(rates) for body in bodies]
+
+
 def test_rates_are_kept_and_a_seed_repeats_the_draw():
     bodies = [str(number).encode() for number in range(4000)]
-    draws = [FaultDraw({"reset": 0.1, "http_500": 0.3}, seed=seed) for seed in (1, 1, 2)]
-    first, again, other = [[draw.draw(body) for body in bodies] for draw in draws]
+    rates = {"reset": 0.1, "http_500": 0.3}
+    first, again, other = [kinds(rates, bodies, seed=seed) for seed in (1, 1, 2)]
     assert first == again != other
     counts = Counter(first)
     assert counts["reset"] == pytest.approx(400, rel=0.2)
@@ -133,13 +208,13 @@ def test_rates_are_kept_and_a_seed_repeats_the_draw():
 
 def test_the_order_of_requests_does_not_change_who_meets_a_fault():
     bodies = [str(number).encode() for number in range(200)]
-    forth, back = FaultDraw({"reset": 0.5}, seed=3), FaultDraw({"reset": 0.5}, seed=3)
-    assert [forth.draw(b) for b in bodies] == [back.draw(b) for b in reversed(bodies)][::-1]
+    forth = kinds({"reset": 0.5}, bodies, seed=3)
+    back = kinds({"reset": 0.5}, bodies[::-1], seed=3)
+    assert forth == back[::-1]
 
 
 def test_the_same_body_may_pass_the_next_time():
-    draw = FaultDraw({"http_500": 0.5}, seed=0)
-    assert {draw.draw(b"one body") for _ in range(20)} == {"http_500", None}
+    assert set(kinds({"http_500": 0.5}, [b"one body"] * 20, seed=0)) == {"http_500", None}
 
 
 @pytest.mark.parametrize("faults", [{"flood": 0.1}, {"reset": 1.1}, {"reset": -0.1}])
@@ -162,4 +237,4 @@ def test_settings_out_of_bounds_are_refused(settings):
 
 
 def test_every_kind_of_the_table_is_allowed():
-    assert EmulatorSettings(faults=dict.fromkeys(FAULTS, 0.05)).faults.keys() == FAULTS.keys()
+    assert EmulatorSettings(faults=dict.fromkeys(FAULTS, 0.01)).faults.keys() == FAULTS.keys()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import socket
 import sys
@@ -10,7 +11,9 @@ from asyncio.subprocess import PIPE
 
 import httpx
 import pytest
+import typer
 
+from vision_pipeline.cli.app import app
 from vision_pipeline.emulator.__main__ import main
 
 MODULE = ("-m", "vision_pipeline.emulator")
@@ -96,7 +99,17 @@ async def test_a_port_in_use_is_one_clear_line(process):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--fault", "flood=1"], ["--fault", "reset"], ["--engine", "vision"]]
+    "arguments",
+    [
+        ["--fault", "flood=1"],
+        ["--fault", "reset"],
+        ["--engine", "vision"],
+        ["--limit-kind", "hour"],
+        ["--rate-headers", "cookie"],
+        ["--retry-after", "soon"],
+        ["--latency-model", "wild"],
+        ["--burst", "-1.5"],
+    ],
 )
 def test_bad_arguments_exit_with_two_and_name_the_value(arguments, capsys):
     with pytest.raises(SystemExit) as ended:
@@ -130,3 +143,62 @@ async def test_a_missing_reader_is_one_clear_line(process):
 
 def test_an_answer_leaves_no_sooner_than_the_latency(start):
     assert start(latency_s=0.2).chat().elapsed.total_seconds() >= 0.2
+
+
+def test_a_script_that_cannot_be_used_is_one_clear_line(tmp_path, capsys):
+    file = tmp_path / "outage.yaml"
+    file.write_text("- {after_s: 5, colour: red}")
+    assert main(["--script", str(file)]) == 2
+    assert capsys.readouterr().err.startswith(f"{file}: step 1: colour: is not one of faults")
+
+
+async def test_the_options_of_the_process_reach_the_emulator(process, tmp_path):
+    file = tmp_path / "outage.yaml"
+    file.write_text("- {after_requests: 1, faults: {http_503: 1.0}}")
+    options = ("--limit-kind", "bucket", "--burst", "2", "--requests-per-minute", "600")
+    child = await process(*options, "--rate-headers", "openai", "--script", str(file))
+    base_url = await address_of(child)
+    served, failed = await ask(base_url), await ask(base_url)
+    assert served.headers["x-ratelimit-remaining-requests"] == "19"
+    assert (served.status_code, failed.status_code) == (200, 503)
+
+
+def test_the_two_command_lines_have_the_same_options(capsys):
+    shared = {
+        *("--port", "--engine", "--seed", "--requests-per-minute", "--tokens-per-minute"),
+        *("--limit-kind", "--burst", "--rate-headers", "--retry-after"),
+        *("--latency", "--latency-model", "--fault", "--script"),
+    }
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert shared <= set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+    command = typer.main.get_command(app).commands["emulator"]
+    assert shared <= {name for option in command.params for name in option.opts}
+
+
+def test_a_connection_that_is_closed_after_its_answer_loses_nothing(start):
+    api = start()
+    reply = httpx.post(
+        f"{api.base_url}/v1/chat/completions",
+        headers={"authorization": "Bearer x", "connection": "close"},
+        json={"model": "mistral-small-2603", "messages": [{"role": "user", "content": "a"}]},
+    )
+    assert reply.json()["object"] == "chat.completion"
+    assert reply.headers["connection"] == "close"
+
+
+def test_a_client_that_leaves_before_its_body_is_sent_is_counted_as_gone(start):
+    api = start()
+    with socket.create_connection(("127.0.0.1", int(api.base_url.rpartition(":")[2]))) as client:
+        client.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\nauthorization: Bearer x\r\n"
+            b"content-length: 100\r\n\r\nonly this"
+        )
+        for _ in range(10_000):  # until the server has read it, within some seconds
+            if api.stats()["in_flight"]:
+                break
+    for _ in range(10_000):
+        if not api.stats()["in_flight"]:
+            break
+    stats = api.stats()
+    assert (stats["received"], stats["abandoned"], stats["statuses"]) == (1, 1, {})

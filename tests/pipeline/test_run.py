@@ -10,6 +10,7 @@ import pytest
 from tests.fakes import ListSource, MemoryImages, ScriptedModel, completion
 from vision_pipeline.adapters.output import OutputFolder
 from vision_pipeline.adapters.parquet.store import ResultStore
+from vision_pipeline.core.activity import Stage
 from vision_pipeline.core.errors import (
     AccessError,
     BudgetError,
@@ -379,3 +380,36 @@ async def test_a_fresh_run_asks_one_image_under_many_names_once(bench):
     bench.fresh = True
     bench.answers_with(caption)
     assert (await bench.run()).calls == 1
+
+
+class SlowForOne(ScriptedModel):
+    """Answers about one image only once all others were asked about."""
+
+    def __init__(self, slow, others):
+        super().__init__(caption)
+        self._slow, self._others = slow, others
+
+    async def ask(self, body, *, estimated_tokens):
+        if image_of(orjson.loads(body)) == self._slow:
+            await self.was_asked(self._others)
+        return await super().ask(body, estimated_tokens=estimated_tokens)
+
+
+async def test_a_slow_item_holds_up_no_later_shard(bench):
+    names = [f"{number:02}" for number in range(30)]
+    bench.source = ListSource(names)
+    bench.settings = {"output": {"path": bench.root, "shard_size": 3}}
+    bench.model = SlowForOne("00", others=29)
+    summary = await asyncio.wait_for(bench.run(), 60)
+    assert (summary.ok, summary.items) == (30, 30)
+
+
+async def test_a_summary_tells_where_the_time_went(bench):
+    bench.answers_with(caption)
+    services = bench.services()
+    summary = await bench.run(services)
+    document = services.results.read_run(summary.run_id)["summary"]
+    assert document["seconds_by_stage"] == summary.seconds_by_stage
+    assert set(summary.seconds_by_stage) <= set(Stage)
+    assert summary.traffic["refused"] == 0
+    assert summary.advice == ""  # too short a run to tell

@@ -13,6 +13,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
+from vision_pipeline.core.activity import Activity
 from vision_pipeline.core.config import RunConfig
 from vision_pipeline.core.errors import ErrorCode, RunError
 from vision_pipeline.pipeline.progress import Progress
@@ -21,6 +22,7 @@ from vision_pipeline.pipeline.stop import Stop
 
 BAR_INTERVAL_S = 0.2
 LINE_INTERVAL_S = 10.0
+SHOWN_SHARE = 0.01
 MAX_EXAMPLE = 160  # characters
 
 
@@ -105,17 +107,33 @@ class Display:
         progress = self.progress
         if progress.total is None:
             return "listing the source"
+        activity = progress.activity
         elapsed_s = monotonic() - (progress.begun_at_s or self._started_s)
         rate = progress.worked / elapsed_s if elapsed_s else 0.0
-        parts = [f"{rate:.1f}/s", f"{progress.failed} errors", f"{progress.in_flight} in flight"]
+        parts = [f"{rate:.1f}/s", *_shares(activity), f"{activity.in_flight} in flight"]
+        if activity.refused:
+            parts.append(f"{activity.refused} refused")
+        parts.append(f"{progress.failed} errors")
         parts.append(f"{count(progress.prompt_tokens + progress.completion_tokens)} tokens")
         if progress.cost_usd:
             parts.append(f"{progress.cost_usd:.4f} USD")
-        if rate and progress.total > progress.done:
-            parts.append(f"{duration((progress.total - progress.done) / rate)} left")
+        if progress.total > progress.done and (left_s := progress.left_s()):
+            parts.append(f"{duration(left_s)} left")
+        if activity.news:
+            parts.insert(0, activity.news)
         if self.stop.requested.is_set():
             parts.insert(0, "stopping, again to cut off")  # requests on the wire may finish
         return " · ".join(parts)
+
+
+def _shares(activity: Activity) -> list[str]:
+    """How much of each limit is used, where a limit is known."""
+    quotas = (("requests", activity.requests), ("tokens", activity.tokens))
+    return [
+        f"{quota.share:.0%} of {count(quota.limit or 0)} {what}/min"
+        for what, quota in quotas
+        if quota.share is not None
+    ]
 
 
 def print_summary(config: RunConfig, summary: Summary) -> None:
@@ -147,11 +165,22 @@ def _notes(config: RunConfig, summary: Summary) -> list[str]:
     cost = (
         "no list price" if summary.cost_usd is None else f"{summary.cost_usd:.4f} USD at list price"
     )
+    if summary.seconds_by_stage:
+        notes.append(f"time: {_where(summary.seconds_by_stage)}")
+    if summary.advice:
+        notes.append(f"advice: {summary.advice}")
     notes.append(
         f"{summary.calls} calls, {summary.from_ledger} from the ledger, "
         f"{count(summary.prompt_tokens)} + {count(summary.completion_tokens)} tokens, {cost}"
     )
     return notes
+
+
+def _where(seconds: dict[str, float]) -> str:
+    """Where the time went, in shares; what took less than one in a hundred is left out."""
+    total = sum(seconds.values()) or 1.0
+    shares = ((stage, spent / total) for stage, spent in seconds.items())
+    return ", ".join(f"{stage} {share:.0%}" for stage, share in shares if share >= SHOWN_SHARE)
 
 
 def error_table(errors: dict[str, int], examples: dict[str, str] | None = None) -> Table:

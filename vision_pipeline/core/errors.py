@@ -140,6 +140,7 @@ class RetryableError(PipelineError):
         detail: The cause, without keys or image bytes.
         retry_after_s: The wait that the server asked for, or None.
         is_rate_limit: A refusal by rate limit, which uses up no attempt.
+        is_full: Of such a refusal, whether the server is full, whatever the quota.
     """
 
     def __init__(
@@ -149,9 +150,11 @@ class RetryableError(PipelineError):
         *,
         retry_after_s: float | None = None,
         is_rate_limit: bool = False,
+        is_full: bool = False,
     ) -> None:
         super().__init__(detail)
         self.code = code
         self.detail = detail
         self.retry_after_s = retry_after_s
         self.is_rate_limit = is_rate_limit
+        self.is_full = is_full

@@ -8,14 +8,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-
-import yaml
+from typing import Any
 
 from vision_pipeline.core.errors import ConfigError
 from vision_pipeline.core.models import Catalogue, parse_catalogue
-from vision_pipeline.emulator.faults import FAULTS, parse_fault
+from vision_pipeline.emulator.choices import CHOICES
+from vision_pipeline.emulator.faults import FAULTS
+from vision_pipeline.emulator.options import read_settings, read_yaml
 from vision_pipeline.emulator.server import serve
-from vision_pipeline.emulator.settings import ENGINE_NAMES, EmulatorSettings
+from vision_pipeline.emulator.settings import EmulatorSettings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,13 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         settings = _settings(options)
-    except ValueError as error:
-        parser.error(str(error))
-    try:
         catalogue = _catalogue(options.models)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _exit_quietly)
         serve(settings, catalogue, on_ready=_say, stop_on_stdin_eof=options.until_stdin_closes)
+    except ValueError as error:
+        parser.error(str(error))
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
@@ -48,14 +48,18 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to listen on")
     add("--port", type=int, default=0, help="0 for a free one")
-    add("--engine", choices=ENGINE_NAMES, default="synthetic", help="who answers")
-    add("--seed", type=int, default=0, help="decides synthetic answers and faults")
+    add("--seed", type=int, default=0, help="decides all that is left to chance")
     add("--requests-per-minute", type=int, metavar="N", help="per model; default no limit")
     add("--tokens-per-minute", type=int, metavar="N", help="per model; default no limit")
-    add("--latency", type=float, default=0.0, metavar="S", help="least seconds for an answer")
+    add("--burst", dest="burst_s", type=float, default=1.0, metavar="S", help="a bucket's size")
+    add("--latency", dest="latency_s", type=float, default=0.0, metavar="S", help="at least")
+    add("--script", type=Path, metavar="FILE", help="YAML list of steps that change settings")
     add("--models", type=Path, metavar="FILE", help="models.yaml; default knows every name")
     add("--capture", action="store_true", help="keep requests for GET /_emulator/requests")
     add("--until-stdin-closes", action="store_true", help="end with the parent process")
+    for name, words in CHOICES.items():
+        default = "synthetic" if name == "engine" else words[0]
+        add(f"--{name.replace('_', '-')}", choices=words, default=default)
     add(
         "--fault",
         action="append",
@@ -67,26 +71,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _settings(options: argparse.Namespace) -> EmulatorSettings:
-    return EmulatorSettings(
-        host=options.host,
-        port=options.port,
-        engine=options.engine,
-        requests_per_minute=options.requests_per_minute,
-        tokens_per_minute=options.tokens_per_minute,
-        latency_s=options.latency,
-        faults=dict(parse_fault(text) for text in options.fault),
-        seed=options.seed,
-        capture=options.capture,
+    not_settings = ("models", "until_stdin_closes")
+    return read_settings(
+        **{name: value for name, value in vars(options).items() if name not in not_settings}
     )
 
 
 def _catalogue(path: Path | None) -> Catalogue:
     if path is None:
         return Catalogue(())
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"--models {path}: {error}") from error
+    document: Any = read_yaml(path, option="--models")
     return parse_catalogue(document or {}, file=str(path))
 
 

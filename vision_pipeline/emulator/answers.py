@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import uuid4
 
 import orjson
 
-from vision_pipeline.emulator.faults import Reply
+from vision_pipeline.emulator.effects import Reply
 from vision_pipeline.emulator.problems import RefusalError
+from vision_pipeline.emulator.stats import Ending
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole HTTP answer; `body` is None if the connection is gone and nothing can be sent."""
+    """A whole HTTP answer, or none: the connection is gone and nothing can be sent.
 
-    status: int
-    body: bytes | None
+    Attributes:
+        status: HTTP status; None without an answer.
+        body: Empty without an answer.
+        ending: As what the request is counted.
+        media_type: Of the body.
+        headers: Besides those of the gateway.
+    """
+
+    status: int | None
+    body: bytes
+    ending: Ending
     media_type: str = "application/json"
     headers: dict[str, str] = field(default_factory=dict)
 
 
-NO_ANSWER = Answer(0, None)
+WITHHELD = Answer(None, b"", "faulted")
+ABANDONED = Answer(None, b"", "abandoned")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +50,20 @@ class MadeReply:
         return self.prompt_tokens + self.completion_tokens - self.cached_tokens
 
 
-def as_answer(error: RefusalError) -> Answer:
+def as_answer(error: RefusalError, ending: Ending = "refused") -> Answer:
     """The answer that an error carries."""
-    return Answer(error.status, error.body, error.media_type, error.headers)
+    return Answer(error.status, error.body, ending, error.media_type, error.headers)
 
 
-def envelope(made: MadeReply, model_name: str) -> bytes:
-    """The JSON of a chat completion."""
+def envelope(made: MadeReply, *, model_name: str, reply_id: str, created: int) -> bytes:
+    """The JSON of a chat completion; `created` in seconds of the epoch."""
     message = {"role": "assistant", "tool_calls": None, "content": made.reply.content}
     choice = {"index": 0, "message": message, "finish_reason": made.reply.finish_reason}
     return orjson.dumps(
         {
-            "id": uuid4().hex,
+            "id": reply_id,
             "object": "chat.completion",
-            "created": int(time.time()),
+            "created": created,
             "model": model_name,
             "usage": _usage(made),
             "choices": [choice],

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from http import HTTPStatus
+from random import Random
 from typing import Any
 
 import orjson
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from vision_pipeline.core.models import Catalogue
-from vision_pipeline.emulator.answers import Answer, as_answer
+from vision_pipeline.emulator.answers import ABANDONED, WITHHELD, Answer, as_answer
 from vision_pipeline.emulator.engines import create_engine
 from vision_pipeline.emulator.gateway import GatewayHeaders, RequestWires
 from vision_pipeline.emulator.model_list import ModelList
@@ -28,14 +30,15 @@ from vision_pipeline.emulator.problems import (
     detail_error,
     gateway_error,
     no_route,
+    too_large,
     unauthorized,
 )
 from vision_pipeline.emulator.question import Engine
-from vision_pipeline.emulator.service import ChatService
+from vision_pipeline.emulator.script import parse_change
+from vision_pipeline.emulator.service import Call, ChatService
 from vision_pipeline.emulator.settings import EmulatorSettings
 
 MAX_BODY_BYTES = 53_000_000  # four images of 10 MB in base64 passed, five did not (2025-12)
-_MOST_CAPTURED = 256
 
 
 def _today() -> date:
@@ -56,7 +59,7 @@ def create_app(
         settings: How it behaves; host and port are for the server, not used here.
         catalogue: Its models; an empty one knows every name.
         engine: Who answers; by default the one that the settings name.
-        clock: Seconds, never going back; for windows, latency and stats.
+        clock: Seconds, never going back; for everything that takes or has its time.
         today: What day it is; for retired models.
 
     Raises:
@@ -72,9 +75,10 @@ def create_app(
             Route("/v1/models/{name:path}", emulator.show_model, methods=["GET"]),
             Route("/_emulator/stats", emulator.show_stats, methods=["GET"]),
             Route("/_emulator/reset", emulator.reset, methods=["POST"]),
+            Route("/_emulator/settings", emulator.change_settings, methods=["POST"]),
             Route("/_emulator/requests", emulator.show_requests, methods=["GET"]),
         ],
-        middleware=[Middleware(GatewayHeaders)],
+        middleware=[Middleware(GatewayHeaders, clock=clock, rng=Random(settings.seed))],
         exception_handlers={HTTPException: _no_such_route, RefusalError: _refused},
     )
     app.state.emulator = emulator
@@ -96,26 +100,33 @@ class Emulator:
         self._models = models
         self._service = service
         self._clock = clock
-        self._working: set[asyncio.Task[Any] | None] = set()
+        self._tasks: set[asyncio.Task[Any] | None] = set()
         self._is_closing = False
-        self._captured: deque[dict[str, Any]] = deque(maxlen=_MOST_CAPTURED)
+        self._captured: deque[dict[str, Any]] = deque(maxlen=settings.most_captured)
 
     async def chat(self, request: Request) -> Response:
         """`POST /v1/chat/completions`."""
-        self._service.stats.begin(self._clock())
-        own_task = {asyncio.current_task()}
-        self._working |= own_task
+        now_s = self._clock()
+        self._service.stats.begin(now_s)
+        self._service.conditions.arrive(now_s)
+        wires = RequestWires(request)
+        call = Call(wires)
+        answer = WITHHELD
         try:
-            return _response(await self._answer(request))
+            with self._working(), wires.watched():
+                answer = await self._answer(request, call)
         except asyncio.CancelledError:
-            if not self._is_closing:
-                raise
-            return _response(
-                as_answer(gateway_error(HTTPStatus.SERVICE_UNAVAILABLE, "The emulator is closing"))
-            )
+            if self._is_closing:
+                answer = as_answer(gateway_error(503, "The emulator is closing"))
+            else:
+                answer = WITHHELD if call.is_withheld else ABANDONED
+                if not wires.is_lost:
+                    raise
+        except ClientDisconnect:
+            answer = ABANDONED
         finally:
-            self._working -= own_task
-            self._service.stats.end(self._clock())
+            self._service.stats.end(answer.ending, answer.status, self._clock())
+        return _response(answer)
 
     async def list_models(self, request: Request) -> Response:
         """`GET /v1/models`."""
@@ -132,10 +143,25 @@ class Emulator:
         return _json(self._service.stats.as_json())
 
     async def reset(self, _: Request) -> Response:
-        """`POST /_emulator/reset`; needs no key."""
+        """`POST /_emulator/reset`: everything as after the start; needs no key."""
         self._service.reset()
         self._captured.clear()
         return _json({})
+
+    async def change_settings(self, request: Request) -> Response:
+        """`POST /_emulator/settings`: other settings at once; needs no key.
+
+        The body is an object with keys of `script.Change`; the answer is what then holds.
+        """
+        now_s = self._clock()
+        conditions = self._service.conditions
+        try:
+            change = parse_change(_loaded(await request.body()))
+        except ValueError as error:
+            raise detail_error(HTTPStatus.BAD_REQUEST, str(error)) from error
+        conditions.keep_up(now_s)
+        conditions.change(change, now_s)
+        return _json(conditions.shown())
 
     async def show_requests(self, _: Request) -> Response:
         """`GET /_emulator/requests`: the latest bodies and replies, oldest first."""
@@ -147,28 +173,36 @@ class Emulator:
         """Give up all requests in flight, so that the server can end."""
         self._is_closing = True
         self._service.close()
-        for task in filter(None, self._working):
+        for task in filter(None, self._tasks):
             task.cancel()
 
-    async def _answer(self, request: Request) -> Answer:
-        raw = b""
+    async def _answer(self, request: Request, call: Call) -> Answer:
         try:
             self._authorize(request)
-            raw = await _read_body(request)
-            self._service.stats.wire_bytes += len(raw)
-            answer = await self._service.answer(raw, RequestWires(request))
+            call.raw = await _read_body(request)
+            self._service.stats.wire_bytes += len(call.raw)
+            answer = await self._service.answer(call)
         except RefusalError as error:
-            self._service.stats.refused += 1
             answer = as_answer(error)
-        self._service.stats.served += answer.status == HTTPStatus.OK
         if self._settings.capture:
-            self._captured.append(_capture(raw, answer))
+            self._captured.append(_capture(call.raw, answer))
         return answer
 
+    @contextlib.contextmanager
+    def _working(self) -> Iterator[None]:
+        own_task = asyncio.current_task()
+        self._tasks.add(own_task)
+        try:
+            yield
+        finally:
+            self._tasks.discard(own_task)
+
     def _authorize(self, request: Request) -> None:
+        self._service.conditions.keep_up(self._clock())
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
-        wanted = self._settings.api_key
-        if scheme.lower() != "bearer" or not key.strip() or key.strip() != (wanted or key.strip()):
+        key = key.strip()
+        wanted = self._service.conditions.settings.api_key
+        if scheme.lower() != "bearer" or not key or (wanted is not None and key != wanted):
             raise unauthorized()
 
 
@@ -178,7 +212,7 @@ async def _read_body(request: Request) -> bytes:
     async for part in request.stream():
         size += len(part)
         if size > MAX_BODY_BYTES:
-            raise gateway_error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Request size limit exceeded")
+            raise too_large()
         parts.append(part)
     return b"".join(parts)
 
@@ -186,8 +220,8 @@ async def _read_body(request: Request) -> bytes:
 def _capture(raw: bytes, answer: Answer) -> dict[str, Any]:
     return {
         "body": _loaded(raw),
-        "status": answer.status or None,
-        "reply": None if answer.body is None else _loaded(answer.body),
+        "status": answer.status,
+        "reply": None if answer.status is None else _loaded(answer.body),
     }
 
 
@@ -200,7 +234,7 @@ def _loaded(raw: bytes) -> object:
 
 
 def _response(answer: Answer) -> Response:
-    if answer.body is None:
+    if answer.status is None:
         return _NoResponse()
     return Response(
         answer.body,

@@ -7,9 +7,21 @@ its Python client 3.7.0 sends beyond it. An unknown field at any depth is an err
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+import orjson
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
+
+from vision_pipeline.emulator.problems import malformed_json, validation_errors
 
 _BAD_IMAGE = (
     "Image content must be a URL (starting with 'https') or base64 encoded image "
@@ -244,6 +256,10 @@ class ChatBody(_Strict):
 
     def chunks(self) -> list[Chunk]:
         """All chunks of all messages in order, a plain string being one text chunk."""
+        return self._chunks
+
+    @cached_property
+    def _chunks(self) -> list[Chunk]:
         return [chunk for message in self.messages for chunk in _chunks_of(message.content)]
 
     def image_urls(self) -> list[str]:
@@ -257,7 +273,22 @@ class ChatBody(_Strict):
         return self
 
 
+def parse_body(raw: bytes) -> ChatBody:
+    """The request in a body.
+
+    Raises:
+        RefusalError: 422 with all errors. Parsing first and validating the objects takes half the
+            time of pydantic's own JSON mode here, which copies each image for every union.
+    """
+    try:
+        return ChatBody.model_validate(orjson.loads(raw))
+    except orjson.JSONDecodeError as error:
+        raise malformed_json(error) from error
+    except ValidationError as error:
+        raise validation_errors(error) from error
+
+
 def _chunks_of(content: str | Sequence[Chunk] | None) -> list[Chunk]:
     if isinstance(content, str):
-        return [TextChunk(text=content)]
+        return [TextChunk.model_construct(text=content)]
     return list(content or ())

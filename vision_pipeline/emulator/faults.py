@@ -1,102 +1,73 @@
-"""Faults by rate: one table of what can go wrong, and a draw that a seed repeats exactly."""
+"""The table of what can go wrong: one kind for each row of what was seen on the wire.
+
+Texts without a capture behind them are marked as inferred.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import random
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Mapping
+from functools import partial
 from http import HTTPStatus
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 
+from vision_pipeline.core.tokens import text_tokens
+from vision_pipeline.emulator.effects import (
+    Effect,
+    Forbid,
+    Garble,
+    Refuse,
+    Reply,
+    Slow,
+    Spoil,
+    Wire,
+)
 from vision_pipeline.emulator.problems import (
-    RefusalError,
     api_error,
     capacity_exceeded,
+    detail_error,
     edge_page,
+    gateway_error,
     gateway_text,
+    invalid_file,
+    invalid_request,
+    no_route,
+    object_error,
     rate_limited,
+    too_large,
     unauthorized,
+    unknown_model,
 )
 
 _EDGE_UNKNOWN_ERROR = 520  # Cloudflare's "web server is returning an unknown error"
-_MOST_BODIES_REMEMBERED = 200_000  # about 30 MB; older bodies start again with attempt 1
+_USED_UP = "Inactive subscription or usage limit reached"
+_LONGEST_LOOP_TOKENS = 8192
+_LOOP = "142857"
+_NUMBER = re.compile(r"(?<=[:\[,])\s*-?\d+")
+
+_EXTRA_FIELD = {
+    "type": "extra_forbidden",
+    "loc": ["body", "store"],
+    "msg": "Extra inputs are not permitted",
+    "input": False,
+}
+_BAD_IMAGE_STRING = {
+    "type": "value_error",
+    "loc": ["body"],
+    "msg": "Value error, Image content must be a URL (starting with 'https') or base64 encoded "
+    "image (starting with 'data:image/<format>;base64,<image-base64>')",
+}
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What the model says: a string, or null, or chunks as reasoning models give them."""
-
-    content: str | list[dict[str, Any]] | None
-    finish_reason: str = "stop"
-
-    @property
-    def text(self) -> str:
-        """All that was written as the answer, without the thinking."""
-        if isinstance(self.content, str):
-            return self.content
-        return "".join(chunk.get("text", "") for chunk in self.content or ())
-
-
-@dataclass(frozen=True, slots=True)
-class Refuse:
-    """An error answer instead of a reply."""
-
-    error: Callable[[], RefusalError]
-
-
-@dataclass(frozen=True, slots=True)
-class Wire:
-    """No answer: the connection is cut, or nothing comes until the client gives up."""
-
-    action: Literal["reset", "stall"]
-
-
-@dataclass(frozen=True, slots=True)
-class Spoil:
-    """A reply that is paid for and cannot be used as it is."""
-
-    edit: Callable[[str], Reply]
-
-
-@dataclass(frozen=True, slots=True)
-class Garble:
-    """Status 200 with a body that is not the JSON that was meant."""
-
-    edit: Callable[[bytes], bytes]
-
-
-Effect = Refuse | Wire | Spoil | Garble
-
-
-def _server_error() -> RefusalError:
-    return api_error(
-        HTTPStatus.INTERNAL_SERVER_ERROR,
-        "Internal server error",
-        kind="internal_server_error",
-        code="1000",
-    )
-
-
-def _bad_gateway() -> RefusalError:
-    message = "An invalid response was received from the upstream server"
-    return gateway_text(HTTPStatus.BAD_GATEWAY, message)
-
-
-def _unknown_edge_error() -> RefusalError:
-    return edge_page(_EDGE_UNKNOWN_ERROR, "Web server is returning an unknown error")
-
-
-def _as_chunks(text: str) -> Reply:
+def _as_chunks(text: str, _: int) -> Reply:
     thought = {"type": "text", "text": "First look at the image, then answer."}
     thinking: dict[str, Any] = {"type": "thinking", "thinking": [thought]}
     return Reply([thinking, {"type": "text", "text": text}])
 
 
-def _off_schema(text: str) -> Reply:
+def _off_schema(text: str, _: int) -> Reply:
     # An array where an object was asked for is the violation that was seen on the wire.
     try:
         answer = orjson.loads(text)
@@ -106,97 +77,118 @@ def _off_schema(text: str) -> Reply:
     return Reply(orjson.dumps(wrong).decode())
 
 
+def _digit_loop(text: str, most_tokens: int) -> Reply:
+    """The answer up to its first number (without one, half of it), which then has no end."""
+    number = _NUMBER.search(text)
+    beginning = text[: number.end() if number else len(text) // 2]
+    # A digit is a token.
+    digits = min(most_tokens, _LONGEST_LOOP_TOKENS) - text_tokens(beginning)
+    loop = (_LOOP * (digits // len(_LOOP) + 1))[: max(0, digits)]
+    return Reply(beginning + loop, finish_reason="length")
+
+
 FAULTS: Mapping[str, Effect] = {
-    "http_500": Refuse(_server_error),
-    "http_502": Refuse(_bad_gateway),
-    "http_520": Refuse(_unknown_edge_error),
+    # The server, its gateway and the edge of the network.
+    "http_500": Refuse(
+        partial(api_error, 500, "Internal server error", "internal_server_error", "1000")
+    ),
+    "http_502": Refuse(
+        partial(gateway_text, 502, "An invalid response was received from the upstream server")
+    ),
+    # 503 and 504 are documented without a body: inferred from the gateway's other answers.
+    "http_503": Refuse(partial(gateway_error, 503, "Service unavailable")),
+    "http_504": Refuse(partial(gateway_text, 504, "The upstream server is timing out")),
+    "http_520": Refuse(
+        partial(edge_page, _EDGE_UNKNOWN_ERROR, "Web server is returning an unknown error")
+    ),
+    # Limits.
     "rate_limited": Refuse(rate_limited),
+    "rate_limited_old": Refuse(partial(object_error, 429, message="Requests rate limit exceeded")),
     "capacity": Refuse(capacity_exceeded),
+    "limit_zero": Forbid(),
+    # The key and the plan.
     "unauthorized": Refuse(unauthorized),
+    "unauthorized_old": Refuse(partial(detail_error, 401, "Unauthorized")),
+    "unauthorized_gateway": Refuse(partial(gateway_error, 401, "Unauthorized")),
+    "plan_used_up": Refuse(partial(gateway_error, 401, _USED_UP)),
+    "plan_used_up_old": Refuse(partial(gateway_error, 403, _USED_UP)),
+    "labs_only": Refuse(  # the status and the code were seen, the words are inferred
+        partial(api_error, 403, "This model needs access to Labs", "forbidden", "1913")
+    ),
+    "guardrail": Refuse(  # the status is documented, the body is inferred
+        partial(api_error, 403, "Content blocked by guardrail", "guardrail_violation", None)
+    ),
+    # The address and the model.
+    "unknown_model": Refuse(partial(unknown_model, HTTPStatus.BAD_REQUEST, "nobody")),
+    "retired_model": Refuse(partial(unknown_model, HTTPStatus.NOT_FOUND, "nobody")),
+    "model_not_found": Refuse(
+        partial(api_error, 404, "Model not found", "model_not_found", "3040")
+    ),
+    "no_route": Refuse(no_route),
+    "not_found": Refuse(partial(detail_error, 404, "Not Found")),
+    # The request.
+    "too_long": Refuse(
+        partial(
+            api_error,
+            400,
+            "Prompt 264620 > 262144 maximum context length",
+            "invalid_request_prompt_too_long",
+            "3059",
+        )
+    ),
+    "message_order": Refuse(
+        partial(
+            invalid_request,
+            "Expected last role User or Tool (or Assistant with prefix True) for serving but got "
+            "assistant",
+            kind="invalid_request_message_order",
+        )
+    ),
+    "bad_image": Refuse(partial(invalid_file, "Image data could not be decoded")),  # inferred
+    "unfetchable_image": Refuse(
+        partial(invalid_file, "File could not be fetched from url 'https://example.com/a.png'")
+    ),
+    "unfetchable_document": Refuse(partial(invalid_request, "Failed to fetch document")),
+    "bad_image_string": Refuse(partial(detail_error, 422, [_BAD_IMAGE_STRING])),
+    "bad_schema": Refuse(
+        partial(invalid_request, "Grammar error: at 3(11): failed to compile JSON schema")
+    ),
+    "body_too_large": Refuse(too_large),
+    "invalid_422": Refuse(partial(detail_error, 422, [_EXTRA_FIELD])),
+    "invalid_422_old": Refuse(
+        partial(
+            object_error,
+            422,
+            object="error",
+            message={"detail": [_EXTRA_FIELD]},
+            type="invalid_request_error",
+            param=None,
+            code=None,
+        )
+    ),
+    "invalid_422_conversations": Refuse(
+        partial(
+            object_error,
+            422,
+            object="Error",
+            detail=[_EXTRA_FIELD],
+            message=[_EXTRA_FIELD],
+            type="invalid_request_error",
+            code=3001,
+        )
+    ),
+    # The connection.
     "reset": Wire("reset"),
     "stall": Wire("stall"),
+    "slow": Slow(),
+    # Status 200.
     "empty_body": Garble(lambda _: b""),
     "cut_body": Garble(lambda body: body[: len(body) // 2]),
-    "null_content": Spoil(lambda _: Reply(None)),
+    "null_content": Spoil(lambda _text, _most: Reply(None)),
     "chunk_list": Spoil(_as_chunks),
-    "fenced": Spoil(lambda text: Reply(f"```json\n{text}\n```")),
-    "invalid_json": Spoil(lambda text: Reply(f"Here is the answer: {text[:-1]}")),
+    "fenced": Spoil(lambda text, _: Reply(f"```json\n{text}\n```")),
+    "invalid_json": Spoil(lambda text, _: Reply(f"Here is the answer: {text[:-1]}")),
     "off_schema": Spoil(_off_schema),
-    "length": Spoil(lambda text: Reply(text[: len(text) // 2], finish_reason="length")),
+    "length": Spoil(lambda text, _: Reply(text[: len(text) // 2], finish_reason="length")),
+    "digit_loop": Spoil(_digit_loop),
 }
-
-
-def parse_fault(text: str) -> tuple[str, float]:
-    """A kind and its rate, as a command line gives them: `KIND=RATE`.
-
-    Raises:
-        ValueError: Not of that form.
-    """
-    kind, _, rate = text.partition("=")
-    try:
-        return kind, float(rate)
-    except ValueError:
-        raise ValueError(f"--fault {text}: expected KIND=RATE, such as http_500=0.05") from None
-
-
-def check_rates(rates: Mapping[str, float]) -> None:
-    """Check kinds and rates.
-
-    Raises:
-        ValueError: A kind is unknown, a rate is outside 0..1, or they add up to more than 1.
-    """
-    for kind, rate in rates.items():
-        if kind not in FAULTS:
-            raise ValueError(f"fault {kind!r} is not one of {', '.join(FAULTS)}")
-        if not 0 <= rate <= 1:
-            raise ValueError(
-                f"fault {kind}: rate {rate} is not within 0..1; kinds: {', '.join(FAULTS)}"
-            )
-    if sum(rates.values()) > 1 + 1e-9:
-        raise ValueError(f"fault rates add up to {sum(rates.values())}; at most 1")
-
-
-def spoiled(reply: Reply, effect: Spoil) -> Reply:
-    """The reply as the fault leaves it; a reply cut by `max_tokens` stays one."""
-    changed = effect.edit(reply.text)
-    return (
-        changed
-        if changed.finish_reason != "stop"
-        else replace(changed, finish_reason=reply.finish_reason)
-    )
-
-
-class FaultDraw:
-    """Decides which request meets which fault.
-
-    The same body meets the same fault under the same seed, whatever the order of requests; sent
-    again it is drawn anew, so that a retry may pass.
-    """
-
-    def __init__(self, rates: Mapping[str, float], *, seed: int) -> None:
-        check_rates(rates)
-        self._rates = {kind: rates[kind] for kind in FAULTS if rates.get(kind, 0) > 0}
-        self._seed = seed
-        self._attempts: OrderedDict[bytes, int] = OrderedDict()
-
-    def draw(self, body: bytes) -> str | None:
-        """The kind of fault that this request meets, or None."""
-        if not self._rates:
-            return None
-        digest = hashlib.blake2b(body, digest_size=16).digest()
-        attempt = self._attempts.pop(digest, 0) + 1
-        self._attempts[digest] = attempt
-        if len(self._attempts) > _MOST_BODIES_REMEMBERED:
-            self._attempts.popitem(last=False)
-        return self._pick(random.Random(f"{self._seed}:{digest.hex()}:{attempt}").random())
-
-    def reset(self) -> None:
-        """Forget all attempts."""
-        self._attempts.clear()
-
-    def _pick(self, point: float) -> str | None:
-        for kind, rate in self._rates.items():
-            if point < rate:
-                return kind
-            point -= rate
-        return None

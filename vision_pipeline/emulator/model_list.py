@@ -10,7 +10,7 @@ from typing import Any
 
 from vision_pipeline.core.models import Catalogue, ModelSpec, is_retired
 from vision_pipeline.core.tokens import DEFAULT_RULE, TokenRule
-from vision_pipeline.emulator.problems import RefusalError, api_error, invalid_request
+from vision_pipeline.emulator.problems import invalid_request, unknown_model
 
 _DEFAULT_CONTEXT_TOKENS = 262_144  # 256k, that of all living vision models but one
 _DEFAULT_MAX_IMAGES = 8  # vision FAQ; nine were refused in tests against the API
@@ -59,9 +59,9 @@ class ModelList:
         if model is None:
             if self._knows_all:
                 return AskedModel(name, name, DEFAULT_RULE, _DEFAULT_MAX_IMAGES, {})
-            raise _invalid_model(HTTPStatus.BAD_REQUEST, name)
+            raise unknown_model(HTTPStatus.BAD_REQUEST, name)
         if is_retired(model, self._today()):
-            raise _invalid_model(HTTPStatus.NOT_FOUND, name)
+            raise unknown_model(HTTPStatus.NOT_FOUND, name)
         if has_images and not model.vision:
             raise invalid_request(f"Model {name} does not support image input")
         return AskedModel(name, model.id, model.rule, model.max_images, _retirement(model))
@@ -79,13 +79,8 @@ class ModelList:
         """
         model = self._catalogue.find(name)
         if model is None or is_retired(model, self._today()):
-            raise _invalid_model(HTTPStatus.NOT_FOUND, name)
+            raise unknown_model(HTTPStatus.NOT_FOUND, name)
         return _card(model)
-
-
-def _invalid_model(status: int, name: str) -> RefusalError:
-    # That a retired id has the same body as an unknown one, with 404, is inferred.
-    return api_error(status, f"Invalid model: {name[:200]}", kind="invalid_model", code="1500")
 
 
 def _retirement(model: ModelSpec) -> dict[str, str]:

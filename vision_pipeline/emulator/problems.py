@@ -34,16 +34,21 @@ class RefusalError(Exception):
         self.headers = dict(headers or {})
 
 
-def api_error(status: int, message: str, *, kind: str, code: str | None = None) -> RefusalError:
+def api_error(status: int, message: str, kind: str, code: str | None = None) -> RefusalError:
     """The error object that the API itself answers with; `kind` is its `type`."""
-    body = {
-        "object": "error",
-        "message": message,
-        "type": kind,
-        "param": None,
-        "code": code,
-        "raw_status_code": status,
-    }
+    return object_error(
+        status,
+        object="error",
+        message=message,
+        type=kind,
+        param=None,
+        code=code,
+        raw_status_code=status,
+    )
+
+
+def object_error(status: int, **body: object) -> RefusalError:
+    """An error object in one of the shapes of other years and routes."""
     return RefusalError(status, orjson.dumps(body))
 
 
@@ -83,10 +88,8 @@ def no_route() -> RefusalError:
 
 
 def rate_limited(headers: Mapping[str, str] | None = None) -> RefusalError:
-    """429 by the plan's limits; without `Retry-After`, as on the wire."""
-    error = api_error(
-        HTTPStatus.TOO_MANY_REQUESTS, "Rate limit exceeded", kind="rate_limited", code="1300"
-    )
+    """429 by the plan's limits; the headers say which, and on the wire no time to come back."""
+    error = api_error(HTTPStatus.TOO_MANY_REQUESTS, "Rate limit exceeded", "rate_limited", "1300")
     error.headers.update(headers or {})
     return error
 
@@ -96,14 +99,27 @@ def capacity_exceeded() -> RefusalError:
     return api_error(
         HTTPStatus.TOO_MANY_REQUESTS,
         "Service tier capacity exceeded for this model.",
-        kind="service_tier_capacity_exceeded",
-        code="3505",
+        "service_tier_capacity_exceeded",
+        "3505",
     )
 
 
 def invalid_request(message: str, *, kind: str = "invalid_request_error") -> RefusalError:
     """400 for a body that is well formed but asks for something that cannot be."""
-    return api_error(HTTPStatus.BAD_REQUEST, message, kind=kind)
+    return api_error(HTTPStatus.BAD_REQUEST, message, kind)
+
+
+def unknown_model(status: int, name: str) -> RefusalError:
+    """400 for a model that there is not, 404 for one that is retired.
+
+    That a retired one has the same body as an unknown one is inferred.
+    """
+    return api_error(status, f"Invalid model: {name[:_LONGEST_ECHO]}", "invalid_model", "1500")
+
+
+def too_large() -> RefusalError:
+    """413 for a body that the gateway does not let through."""
+    return gateway_error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Request size limit exceeded")
 
 
 def invalid_file(message: str) -> RefusalError:
@@ -112,7 +128,7 @@ def invalid_file(message: str) -> RefusalError:
     The type and code are those seen for a URL that cannot be fetched; that the same ones are used
     for images over a limit or in a wrong format is inferred, and so are those texts.
     """
-    return api_error(HTTPStatus.BAD_REQUEST, message, kind="invalid_request_file", code="3310")
+    return api_error(HTTPStatus.BAD_REQUEST, message, "invalid_request_file", "3310")
 
 
 def validation_errors(error: ValidationError) -> RefusalError:

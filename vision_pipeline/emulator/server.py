@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import socket
@@ -24,6 +25,7 @@ _BACKLOG = 2048
 # Longer than clients keep idle connections, so that none is closed under a request on its way.
 _KEEP_ALIVE_S = 120
 _GRACE_S = 5
+_MOST_NEW_OBJECTS = 50_000
 _START_TIMEOUT_S = 120.0
 
 
@@ -57,6 +59,7 @@ def serve(
         server = _Server(create_app(settings, catalogue), listener, on_ready=on_ready)
         if stop_on_stdin_eof:
             threading.Thread(target=_stop_at_eof, args=(server,), daemon=True).start()
+        _collect_garbage_seldom()
         server.run(sockets=[listener])
 
 
@@ -98,6 +101,7 @@ class _Server(uvicorn.Server):
                 loop="asyncio",
                 log_level=logging.WARNING,
                 access_log=False,
+                proxy_headers=False,
                 server_header=False,
                 backlog=_BACKLOG,
                 timeout_keep_alive=_KEEP_ALIVE_S,
@@ -133,6 +137,12 @@ def _listening(settings: EmulatorSettings) -> socket.socket:
 def _base_url(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _collect_garbage_seldom() -> None:
+    # Bodies of requests are trees of many objects that hold no cycles, and modules stay for ever.
+    gc.freeze()
+    gc.set_threshold(_MOST_NEW_OBJECTS)
 
 
 def _stop_at_eof(server: uvicorn.Server) -> None:

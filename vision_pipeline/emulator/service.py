@@ -3,46 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from http import HTTPStatus
+from random import Random
 from typing import Protocol
 
-import orjson
-from pydantic import ValidationError
-
-from vision_pipeline.core.tokens import text_tokens
-from vision_pipeline.emulator.answers import NO_ANSWER, Answer, MadeReply, as_answer, envelope
-from vision_pipeline.emulator.bodies import ChatBody, ResponseFormat
-from vision_pipeline.emulator.conversation import (
-    PromptCache,
-    check_conversation,
-    count_prompt_tokens,
-    cut_to,
-    prefix_of,
-    texts_of,
-)
-from vision_pipeline.emulator.faults import (
-    FAULTS,
-    Effect,
-    FaultDraw,
-    Garble,
-    Refuse,
-    Reply,
-    Spoil,
-    Wire,
-    spoiled,
-)
-from vision_pipeline.emulator.grammar import Grammar, GrammarError, compile_grammar
+from vision_pipeline.emulator.answers import WITHHELD, Answer, MadeReply, as_answer, envelope
+from vision_pipeline.emulator.bodies import parse_body
+from vision_pipeline.emulator.conditions import Conditions
+from vision_pipeline.emulator.conversation import check_conversation
+from vision_pipeline.emulator.draws import Draw, Draws
+from vision_pipeline.emulator.effects import Effect, Forbid, Garble, Refuse, Slow, Wire
+from vision_pipeline.emulator.faults import FAULTS
 from vision_pipeline.emulator.images import ReceivedImage, check_count, receive
-from vision_pipeline.emulator.limits import RateLimits
+from vision_pipeline.emulator.latency import REFUSAL_S, vendor_latency_s
 from vision_pipeline.emulator.model_list import AskedModel, ModelList
-from vision_pipeline.emulator.problems import (
-    invalid_request,
-    malformed_json,
-    validation_errors,
-)
-from vision_pipeline.emulator.question import AnswerForm, Engine, Question
+from vision_pipeline.emulator.problems import RefusalError, rate_limited
+from vision_pipeline.emulator.question import Engine
+from vision_pipeline.emulator.rate_headers import Account, rate_headers, retry_headers
+from vision_pipeline.emulator.replies import Replies
 from vision_pipeline.emulator.settings import EmulatorSettings
 from vision_pipeline.emulator.stats import Stats
 
@@ -62,11 +44,31 @@ class Wires(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class Call:
+    """One request.
+
+    Attributes:
+        wires: Its connection.
+        raw: Its body.
+        effect: The fault that it meets; None before it is drawn.
+    """
+
+    wires: Wires
+    raw: bytes = b""
+    effect: Effect | None = None
+
+    @property
+    def is_withheld(self) -> bool:
+        """Whether its fault is that it gets no answer."""
+        return isinstance(self.effect, Wire)
+
+
 class ChatService:
     """Answers chat requests; not thread-safe, belongs to one event loop.
 
     Args:
-        settings: Limits, latency, faults.
+        settings: Limits, latency, faults, and their changes.
         models: Who may be asked.
         engine: Who answers.
         clock: Seconds, never going back.
@@ -81,160 +83,156 @@ class ChatService:
         clock: Callable[[], float],
     ) -> None:
         self.stats = Stats()
-        self._settings = settings
+        self.conditions = Conditions(settings)
         self._models = models
-        self._engine = engine
+        self._replies = Replies(engine)
         self._clock = clock
-        self._limits = RateLimits(
-            requests_per_minute=settings.requests_per_minute,
-            tokens_per_minute=settings.tokens_per_minute,
-        )
-        self._faults = FaultDraw(settings.faults, seed=settings.seed)
-        self._cache = PromptCache()
-        self._pool = ThreadPoolExecutor(max(engine.workers, 1), thread_name_prefix="engine")
+        # The time of day is counted on by the clock, which may be a test's.
+        self._epoch_s = time.time() - clock()
+        self._seed = settings.seed
+        self._begin()
 
     def reset(self) -> None:
-        """Begin anew: counters, windows, attempts and the prompt cache; requests in flight stay."""
-        in_flight = self.stats.in_flight
-        self.stats = Stats(in_flight=in_flight, max_in_flight=in_flight)
-        self._limits.reset()
-        self._faults.reset()
-        self._cache.reset()
+        """Begin anew, as after the start; requests in flight stay."""
+        self.stats = self.stats.anew()
+        self.conditions.reset()
+        self._replies.reset()
+        self._begin()
 
     def close(self) -> None:
         """Give up what waits for the engine."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._replies.close()
 
-    async def answer(self, raw: bytes, wires: Wires) -> Answer:
-        """Answer one request body.
+    async def answer(self, call: Call) -> Answer:
+        """Answer one request.
 
         Raises:
             RefusalError: The contract does not allow the request, or the plan not now.
         """
         started_s = self._clock()
-        is_large = len(raw) >= _LARGE_BODY_BYTES
-        body = await asyncio.to_thread(parse_body, raw) if is_large else parse_body(raw)
-        model = self._models.ask(body.model, has_images=bool(body.image_urls()))
-        quota = self._limits.of(model.model_id)
-        quota.admit(started_s)
+        try:
+            answer = await self._answer(call, started_s)
+        except RefusalError:
+            await self._wait_until(started_s + self._refusal_s())
+            raise
+        if answer.ending == "faulted" and answer.status is not None:
+            await self._wait_until(started_s + self._refusal_s())
+        return answer
+
+    async def _answer(self, call: Call, started_s: float) -> Answer:
+        is_large = len(call.raw) >= _LARGE_BODY_BYTES
+        body = await asyncio.to_thread(parse_body, call.raw) if is_large else parse_body(call.raw)
+        urls = body.image_urls()
+        model = self._models.ask(body.model, has_images=bool(urls))
+        self._admit(model)
         check_conversation(body)
-        images = await self._images(body, model, is_large=is_large)
-        effect = self._draw(raw)
-        early = await _without_reply(effect, wires)
+        check_count(len(urls), most=model.max_images)
+        images = await asyncio.to_thread(self._receive, urls) if is_large else self._receive(urls)
+        draw = self._draw(call)
+        early = await self._without_reply(call)
         if early is not None:
             return early
-        made = await self._make(body, model, images, effect)
-        await self._wait_until(started_s + self._settings.latency_s)
-        self._count(made)
-        headers = quota.settle(made.debit_tokens, self._clock()) | model.headers
-        sent = envelope(made, f"{self._engine.name}/{model.asked_as}")
-        if isinstance(effect, Garble):
-            sent = effect.edit(sent)
-        return Answer(HTTPStatus.OK, sent, headers=headers)
+        made = await self._replies.make(body, model, images, call.effect)
+        await self._wait_until(started_s + self._latency_s(call.effect, model, made, draw))
+        headers = self._settle(model, made) | model.headers
+        sent = self._envelope(made, model)
+        if isinstance(call.effect, Garble):
+            sent = call.effect.edit(sent)
+        return Answer(HTTPStatus.OK, sent, "served", headers=headers)
 
-    def _draw(self, raw: bytes) -> Effect | None:
-        kind = self._faults.draw(raw)
-        if kind is None:
-            return None
-        self.stats.faults[kind] += 1
-        return FAULTS[kind]
+    def _begin(self) -> None:
+        self._draws = Draws(seed=self._seed)
+        self._ids = Random(self._seed)
 
-    async def _images(
-        self, body: ChatBody, model: AskedModel, *, is_large: bool
-    ) -> tuple[ReceivedImage, ...]:
-        urls = body.image_urls()
-        check_count(len(urls), most=model.max_images)
-        if is_large:
-            return await asyncio.to_thread(self._receive, urls)
-        return self._receive(urls)
+    def _admit(self, model: AskedModel) -> None:
+        now_s = self._clock()
+        self.conditions.keep_up(now_s)
+        quota = self.conditions.limits.of(model.model_id)
+        refused_by = quota.admit(now_s)
+        if refused_by is not None:
+            self.stats.rate_limited += 1
+            raise self._over_limit(Account(quota, now_s, refused_by=refused_by))
 
-    async def _make(
-        self,
-        body: ChatBody,
-        model: AskedModel,
-        images: tuple[ReceivedImage, ...],
-        effect: Effect | None,
-    ) -> MadeReply:
-        text = await self._ask(body, model, images)
-        reply = _limited(prefix_of(body), text, body.max_tokens)
-        if isinstance(effect, Spoil):
-            reply = spoiled(reply, effect)
-        return MadeReply(
-            reply,
-            prompt_tokens=count_prompt_tokens(body, images, model.rule),
-            completion_tokens=text_tokens(reply.text),
-            cached_tokens=self._cache.cached_tokens(body, model.model_id),
+    def _over_limit(self, account: Account) -> RefusalError:
+        settings, quota = self.conditions.settings, account.quota
+        meter = quota.tokens if account.refused_by == "tokens" else quota.requests
+        return rate_limited(
+            rate_headers(settings.rate_headers, account)
+            | retry_headers(
+                settings.retry_after,
+                meter.wait_s(account.now_s),
+                now=datetime.fromtimestamp(self._epoch_s + account.now_s, UTC),
+            )
         )
 
-    def _receive(self, urls: list[str]) -> tuple[ReceivedImage, ...]:
-        return tuple(receive(url, self._settings.url_images) for url in urls)
+    def _settle(self, model: AskedModel, made: MadeReply) -> dict[str, str]:
+        now_s = self._clock()
+        self.conditions.keep_up(now_s)
+        self.stats.prompt_tokens += made.prompt_tokens
+        self.stats.completion_tokens += made.completion_tokens
+        quota = self.conditions.limits.of(model.model_id)
+        quota.settle(made.debit_tokens, now_s)
+        account = Account(quota, now_s, cost_tokens=made.debit_tokens)
+        return rate_headers(self.conditions.settings.rate_headers, account)
 
-    async def _ask(
-        self, body: ChatBody, model: AskedModel, images: tuple[ReceivedImage, ...]
-    ) -> str:
-        try:
-            form, grammar = _form_of(body.response_format)
-            question = Question(images, texts_of(body), form, grammar, model.rule)
-            if self._engine.workers == 0:
-                return self._engine.answer(question)
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._pool, self._engine.answer, question)
-        except GrammarError as error:
-            raise invalid_request(f"Grammar error: {error}") from error
+    def _draw(self, call: Call) -> Draw | None:
+        settings = self.conditions.settings
+        if not settings.faults and settings.latency_model == "constant":
+            return None  # spares the digest of a large body
+        draw = self._draws.of(call.raw)
+        kind = draw.fault(settings.faults)
+        if kind is not None:
+            self.stats.faults[kind] += 1
+            call.effect = FAULTS[kind]
+        return draw
+
+    async def _without_reply(self, call: Call) -> Answer | None:
+        match call.effect:
+            case Refuse(error):
+                return as_answer(error(), "faulted")
+            case Forbid():
+                nothing = Account(self.conditions.limits.none(), self._clock(), 0, "requests")
+                return as_answer(self._over_limit(nothing), "faulted")
+            case Wire("reset"):
+                await call.wires.reset()
+                return WITHHELD
+            case Wire("stall"):
+                await call.wires.stall()
+                return WITHHELD
+            case _:
+                return None
+
+    def _receive(self, urls: list[str]) -> tuple[ReceivedImage, ...]:
+        return tuple(receive(url, self.conditions.settings.url_images) for url in urls)
+
+    def _latency_s(
+        self, effect: Effect | None, model: AskedModel, made: MadeReply, draw: Draw | None
+    ) -> float:
+        settings = self.conditions.settings
+        if isinstance(effect, Slow):
+            return settings.slow_s
+        if settings.latency_model == "constant" or draw is None:
+            return settings.latency_s
+        drawn_s = vendor_latency_s(
+            model.model_id,
+            prompt_tokens=made.prompt_tokens,
+            completion_tokens=made.completion_tokens,
+            rng=draw.latency(),
+        )
+        return max(settings.latency_s, drawn_s)
+
+    def _refusal_s(self) -> float:
+        return REFUSAL_S if self.conditions.settings.latency_model == "vendor" else 0.0
 
     async def _wait_until(self, due_s: float) -> None:
         left_s = due_s - self._clock()
         if left_s > 0:
             await asyncio.sleep(left_s)
 
-    def _count(self, made: MadeReply) -> None:
-        self.stats.prompt_tokens += made.prompt_tokens
-        self.stats.completion_tokens += made.completion_tokens
-
-
-def parse_body(raw: bytes) -> ChatBody:
-    """The request in a body.
-
-    Raises:
-        RefusalError: 422 with all errors. Parsing first and validating the objects takes half the
-            time of pydantic's own JSON mode here, which copies each image for every union.
-    """
-    try:
-        return ChatBody.model_validate(orjson.loads(raw))
-    except orjson.JSONDecodeError as error:
-        raise malformed_json(error) from error
-    except ValidationError as error:
-        raise validation_errors(error) from error
-
-
-def _form_of(wanted: ResponseFormat | None) -> tuple[AnswerForm, Grammar | None]:
-    if wanted is None or wanted.json_schema is None or wanted.type != "json_schema":
-        return ("text" if wanted is None else wanted.type), None
-    try:
-        return "json_schema", compile_grammar(wanted.json_schema.definition)
-    except GrammarError:
-        if wanted.json_schema.strict:
-            raise
-        return "json_object", None  # without `strict` a schema constrains nothing
-
-
-def _limited(prefix: str, text: str, max_tokens: int | None) -> Reply:
-    """The reply as the caller's prefix and `max_tokens` leave it; a prefix is part of it."""
-    whole = text if text.startswith(prefix) else prefix + text
-    if max_tokens is None or text_tokens(whole) <= max_tokens:
-        return Reply(whole)
-    return Reply(cut_to(whole, max_tokens), finish_reason="length")
-
-
-async def _without_reply(effect: Effect | None, wires: Wires) -> Answer | None:
-    match effect:
-        case Refuse(error):
-            return as_answer(error())
-        case Wire("reset"):
-            await wires.reset()
-            return NO_ANSWER
-        case Wire("stall"):
-            await wires.stall()
-            return NO_ANSWER
-        case _:
-            return None
+    def _envelope(self, made: MadeReply, model: AskedModel) -> bytes:
+        return envelope(
+            made,
+            model_name=f"{self._replies.engine_name}/{model.asked_as}",
+            reply_id=f"{self._ids.getrandbits(128):032x}",
+            created=int(self._epoch_s + self._clock()),
+        )

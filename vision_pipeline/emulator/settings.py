@@ -1,16 +1,21 @@
-"""How one emulator behaves: address, engine, limits, latency and faults."""
+"""How one emulator behaves: address, engine, limits, latency, faults, and when that changes."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, get_args
 
-from vision_pipeline.emulator.faults import check_rates
-
-EngineName = Literal["ocr", "synthetic"]
-ENGINE_NAMES: tuple[EngineName, ...] = get_args(EngineName)
+from vision_pipeline.emulator.choices import (
+    CHOICES,
+    EngineName,
+    LatencyModel,
+    LimitKind,
+    RateHeaderSet,
+    RetryAfter,
+)
+from vision_pipeline.emulator.draws import check_rates
+from vision_pipeline.emulator.script import Step
 
 _MAX_PORT = 65_535
 
@@ -25,13 +30,25 @@ class EmulatorSettings:
         engine: `ocr` reads the images, `synthetic` makes answers up that fit the schema.
         requests_per_minute: Per model; None for no limit, 0 refuses every request.
         tokens_per_minute: Per model; None for no limit, 0 refuses every request.
+        limit_kind: `window` slides over 60 s, `second` slides over 1 s and holds a sixtieth,
+            `bucket` refills continuously.
+        burst_s: How many seconds' worth of the limits a bucket holds; 1 request and 1 token at
+            least.
+        rate_headers: Which headers tell about the limits.
+        retry_after: How a refusal by the limits tells when the limit that refused would admit the
+            next request; a limit of 0 never tells.
         latency_s: An answer leaves this long after its request came in, or as soon after as it
             is made.
+        latency_model: `vendor` draws how long an answer takes, `latency_s` at least, and takes its
+            time for errors too.
+        slow_s: When the fault `slow` answers, seconds after the request.
         faults: Share of the requests, 0 to 1 a kind and at most 1 together; see `faults.FAULTS`.
-        seed: Decides the synthetic answers and which requests meet a fault.
+        script: Changes of these settings while it runs.
+        seed: Decides the synthetic answers, ids, latencies and which requests meet a fault.
         api_key: The only bearer key accepted; None accepts any key that is not empty.
         url_images: Image bytes by `https` address: the emulator never reaches the network.
         capture: Keep the latest bodies and replies for `GET /_emulator/requests`.
+        most_captured: How many of them.
 
     Raises:
         ValueError: A value is out of bounds or a fault kind is unknown; names what is allowed.
@@ -42,22 +59,35 @@ class EmulatorSettings:
     engine: EngineName = "synthetic"
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
+    limit_kind: LimitKind = "window"
+    burst_s: float = 1.0
+    rate_headers: RateHeaderSet = "mistral"
+    retry_after: RetryAfter = "none"
     latency_s: float = 0.0
+    latency_model: LatencyModel = "constant"
+    slow_s: float = 300.0
     faults: Mapping[str, float] = field(default_factory=dict)
+    script: tuple[Step, ...] = ()
     seed: int = 0
     api_key: str | None = None
     url_images: Mapping[str, bytes] = field(default_factory=dict)
     capture: bool = False
+    most_captured: int = 256
 
     def __post_init__(self) -> None:
-        if self.engine not in ENGINE_NAMES:
-            raise ValueError(f"engine: {self.engine!r} is not one of {', '.join(ENGINE_NAMES)}")
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(
+                    f"{name}: {getattr(self, name)!r} is not one of {', '.join(choices)}"
+                )
         if not 0 <= self.port <= _MAX_PORT:
             raise ValueError(f"port: {self.port} is not within 0..{_MAX_PORT}")
-        if not (math.isfinite(self.latency_s) and self.latency_s >= 0):
-            raise ValueError(f"latency_s: {self.latency_s} is not a number of seconds >= 0")
-        for name in ("requests_per_minute", "tokens_per_minute"):
-            limit = getattr(self, name)
-            if limit is not None and limit < 0:
-                raise ValueError(f"{name}: {limit} is below 0")
+        for name in ("latency_s", "slow_s", "burst_s"):
+            seconds = getattr(self, name)
+            if not (math.isfinite(seconds) and seconds >= 0):
+                raise ValueError(f"{name}: {seconds} is not a number of seconds >= 0")
+        for name in ("requests_per_minute", "tokens_per_minute", "most_captured"):
+            count = getattr(self, name)
+            if count is not None and count < 0:
+                raise ValueError(f"{name}: {count} is below 0")
         check_rates(self.faults)

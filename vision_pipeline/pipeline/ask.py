@@ -45,6 +45,9 @@ class Spending:
 class Asker:
     """Asks for the items of one run; shared by its shards.
 
+    Shards begin their items one shard after the other, so that the slow last items of one hold
+    nobody up; `feeding` is whose turn it is.
+
     A question that is already in flight is not sent a second time: whoever comes later waits for
     the first one's reply and finds it in the ledger.
     """
@@ -52,6 +55,7 @@ class Asker:
     services: Services
     run_id: str
     budget: Budget
+    feeding: asyncio.Lock = field(default_factory=asyncio.Lock)
     _in_flight: dict[str, asyncio.Event] = field(default_factory=dict)
 
     async def ask(self, request: VisionRequest, *, item_id: str, spending: Spending) -> VisionReply:
@@ -101,9 +105,10 @@ class Asker:
             raise
         stored = StoredReply(received, payer, _cost_usd(services, received.body))
         # Shielded: a reply that was paid for is stored even if the run is being cancelled.
-        await asyncio.shield(
-            services.ledger.remember(request.idempotency_key, stored, run_id=self.run_id)
-        )
+        with services.progress.activity.stores():
+            await asyncio.shield(
+                services.ledger.remember(request.idempotency_key, stored, run_id=self.run_id)
+            )
         services.progress.calls += 1
         self.budget.settle(reserved, stored.cost_usd or 0.0)
         return stored

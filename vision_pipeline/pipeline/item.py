@@ -87,8 +87,9 @@ async def _image(services: Services, ref: ImageRef, max_bytes: int) -> VisionIma
     if services.config.image.send == "url" and ref.uri.startswith(WEB):
         return LinkedImage(ref.uri)
     async with services.preparing:
-        source = await services.images.read(ref)
-        return await services.preparer.prepare(source, page=ref.page, max_sent_bytes=max_bytes)
+        with services.progress.activity.prepares():
+            source = await services.images.read(ref)
+            return await services.preparer.prepare(source, page=ref.page, max_sent_bytes=max_bytes)
 
 
 async def _converse(asker: Asker, work: _Work, request: VisionRequest) -> Answer:

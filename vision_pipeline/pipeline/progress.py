@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from time import monotonic
 
+from vision_pipeline.core.activity import Activity
 from vision_pipeline.core.records import Row
 
 
@@ -20,7 +21,7 @@ class Progress:
         already_answered: Items of the source that were left alone: their latest row answers this.
         already_failed: Items left alone because they failed at this question for good.
         calls: Requests that brought a reply; replies from the ledger are not among them.
-        in_flight: Requests that await a reply.
+        activity: What goes on at the moment, and what the time went into.
         skipped: Files of the source that are no items, by reason.
         begun_at_s: When work began, on the monotonic clock.
     """
@@ -34,22 +35,19 @@ class Progress:
     repaired: int = 0
     from_ledger: int = 0
     calls: int = 0
-    in_flight: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost_usd: float = 0.0
     errors: Counter[str] = field(default_factory=Counter)
     skipped: dict[str, int] = field(default_factory=dict)
     begun_at_s: float | None = None
+    activity: Activity = field(default_factory=lambda: Activity(now_s=monotonic))
 
     def begin(self, total: int) -> None:
         """Note that the source is listed and work begins."""
         self.total = total
         self.begun_at_s = monotonic()
-
-    def on_wire(self, change: int) -> None:
-        """Count a request that goes onto the wire (+1) or is over (-1)."""
-        self.in_flight += change
+        self.activity.begin()
 
     def add(self, row: Row) -> None:
         """Count a finished item."""
@@ -66,6 +64,23 @@ class Progress:
         self.prompt_tokens += row.prompt_tokens or 0
         self.completion_tokens += row.completion_tokens or 0
         self.cost_usd += row.cost_usd or 0.0
+
+    def left_s(self) -> float | None:
+        """Seconds until all is done, by the limit that binds; None where nothing tells it yet."""
+        if self.total is None or self.begun_at_s is None or not self.worked:
+            return None
+        left = self.total - self.done
+        rate = self.worked / max(monotonic() - self.begun_at_s, 1e-9)
+        activity = self.activity
+        calls = max(self.calls, 1)
+        tokens = (self.prompt_tokens + self.completion_tokens) / calls
+        share = self.calls / self.worked  # the rest comes from the ledger, or fails before
+        by_limits = [
+            activity.requests.wait_s(left * share),
+            activity.tokens.wait_s(left * share * tokens),
+        ]
+        known = [each for each in by_limits if each is not None]
+        return max(known) if known and max(known) > 0 else left / rate
 
     @property
     def failed(self) -> int:

@@ -14,14 +14,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vision_pipeline.core.advice import advice
 from vision_pipeline.core.records import VisionRequest
 from vision_pipeline.pipeline.ask import Asker
 from vision_pipeline.pipeline.budget import Budget
 from vision_pipeline.pipeline.plan import Run, plan_run
 from vision_pipeline.pipeline.services import Services
 
-MIN_SHARDS_AT_ONCE = 2  # so that the slow last items of one do not leave the quota idle
-MAX_SHARDS_AT_ONCE = 8
+# Shards that wait for their slowest items while later ones are worked on; their rows are in memory.
+MAX_OPEN_SHARDS = 16
 WORST_CASE_FACTOR = 2  # of estimated input tokens: those of images are exact, those of text are not
 
 AnalyzeShard = Callable[[Asker, int], Awaitable[int]]
@@ -42,6 +43,9 @@ class Summary:
         results: Where the table is.
         models: Rows by the model that answered.
         examples: For each error code, the first item that has it, and its detail.
+        traffic: What went over the wire in this process: counts, and the limits as known.
+        seconds_by_stage: Where the time of this process went.
+        advice: What would have shortened it most; "" where that cannot be told.
     """
 
     run_id: str | None
@@ -62,6 +66,9 @@ class Summary:
     results: str
     models: dict[str, int] = field(default_factory=dict)
     examples: dict[str, str] = field(default_factory=dict)
+    traffic: dict[str, float | None] = field(default_factory=dict)
+    seconds_by_stage: dict[str, float] = field(default_factory=dict)
+    advice: str = ""
 
     @property
     def failed(self) -> int:
@@ -109,9 +116,7 @@ async def work_through(services: Services, run: Run, analyze: AnalyzeShard) -> N
     """
     asker = Asker(services, run.run_id, await _budget(services, run.run_id))
     services.progress.done = run.items - await _left(services, run)
-    limits, size = services.config.limits, services.config.output.shard_size
-    wanted = 1 + -(-limits.max_in_flight // size)
-    turns = asyncio.Semaphore(min(MAX_SHARDS_AT_ONCE, max(MIN_SHARDS_AT_ONCE, wanted)))
+    turns = asyncio.Semaphore(MAX_OPEN_SHARDS)
 
     async def one(shard: int) -> None:
         async with turns:
@@ -193,12 +198,31 @@ def sum_up(services: Services, run: Run, *, now: datetime, seconds: float) -> Su
         results=services.results.results_path(),
         models=dict(tally.models),
         examples=tally.examples,
+        **_timing(services),
     )
     if run.items:
         document = services.results.read_run(run.run_id)
         document |= {"finished_at": now.isoformat(), "summary": summary.to_dict()}
         services.results.write_run(run.run_id, document)
     return summary
+
+
+def _timing(services: Services) -> dict[str, Any]:
+    activity = services.progress.activity
+    activity.charge()
+    most = services.config.limits.max_in_flight
+    return {
+        "traffic": {
+            "sent": activity.sent,
+            "refused": activity.refused,
+            "failed": activity.failed,
+            "most_in_flight": activity.most_in_flight,
+            "requests_per_minute": activity.requests.limit,
+            "tokens_per_minute": activity.tokens.limit,
+        },
+        "seconds_by_stage": {stage.value: round(s, 3) for stage, s in activity.by_stage()},
+        "advice": advice(activity.seconds, is_full=activity.most_in_flight >= most),
+    }
 
 
 @dataclass(slots=True)

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+import pyarrow as pa
+
 from vision_pipeline.core.columns import ColumnType, Scalar
 from vision_pipeline.core.dialogue import FREE_TEXT_COLUMN
 from vision_pipeline.core.errors import StoppedError
@@ -26,17 +28,16 @@ async def analyze_shard(asker: Asker, shard: int) -> int:
         RunError: Why the run stops.
     """
     services = asker.services
-    table = await asyncio.to_thread(services.results.shard_items, asker.run_id, shard)
-    items = [to_item(record) for record in table.to_pylist()]
-    rows = await _Shard(asker, shard, items).work()
-    await asyncio.to_thread(
-        services.results.write_shard,
-        asker.run_id,
-        shard,
-        rows,
-        answer_columns=answer_columns(services.question.template),
-        items=table,
-    )
+    table, rows = await _Shard(asker, shard).work()
+    with services.progress.activity.stores():
+        await asyncio.to_thread(
+            services.results.write_shard,
+            asker.run_id,
+            shard,
+            rows,
+            answer_columns=answer_columns(services.question.template),
+            items=table,
+        )
     return len(rows)
 
 
@@ -60,15 +61,16 @@ def answer_columns(template: PromptTemplate) -> tuple[tuple[str, ColumnType], ..
 
 
 class _Shard:
-    def __init__(self, asker: Asker, shard: int, items: list[Item]) -> None:
+    def __init__(self, asker: Asker, shard: int) -> None:
         self._asker = asker
         self._services = asker.services
         self._shard = shard
-        self._items = items
-        self._rows: list[Row | None] = [None] * len(items)
+        self._table: pa.Table | None = None
+        self._rows: list[Row | None] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def work(self) -> list[Row]:
+    async def work(self) -> tuple[pa.Table, list[Row]]:
+        """The items as listed, and a row for each."""
         stop = self._services.stop
         feeding = asyncio.create_task(self._feed())
         stopping = asyncio.create_task(stop.requested.wait())
@@ -85,16 +87,20 @@ class _Shard:
         else:
             await self._drain(feeding)
         rows = [row for row in self._rows if row is not None]
-        if len(rows) == len(self._items):
-            return rows
+        if self._table is not None and len(rows) == self._table.num_rows:
+            return self._table, rows
         raise stop.cause or StoppedError("rows are missing")
 
     async def _feed(self) -> None:
-        for index, item in enumerate(self._items):
-            await self._services.slots.acquire()
-            task = asyncio.create_task(self._one(index, item))
-            self._tasks.add(task)
-            task.add_done_callback(self._ended)
+        async with self._asker.feeding:
+            results, run_id = self._services.results, self._asker.run_id
+            table = await asyncio.to_thread(results.shard_items, run_id, self._shard)
+            self._table, self._rows = table, [None] * table.num_rows
+            for index, record in enumerate(table.to_pylist()):
+                await self._services.slots.acquire()
+                task = asyncio.create_task(self._one(index, to_item(record)))
+                self._tasks.add(task)
+                task.add_done_callback(self._ended)
         while self._tasks:
             await asyncio.wait(self._tasks)
 

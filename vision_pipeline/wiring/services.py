@@ -13,7 +13,8 @@ from vision_pipeline.adapters.emulator_process import start_emulator
 from vision_pipeline.adapters.ledger import SqliteLedger
 from vision_pipeline.adapters.output import OutputFolder
 from vision_pipeline.adapters.parquet.store import ResultStore
-from vision_pipeline.adapters.vision_api.client import Endpoint, VisionApi
+from vision_pipeline.adapters.vision_api.client import VisionApi
+from vision_pipeline.adapters.vision_api.endpoint import Endpoint
 from vision_pipeline.adapters.vision_api.probe import ModelListing, list_models
 from vision_pipeline.core.config import ModelConfig, RunConfig
 from vision_pipeline.core.errors import ConfigError
@@ -109,7 +110,7 @@ async def open_services(
             _endpoint(config.model, key, stack),
             limits=config.limits,
             retry=config.retry,
-            on_wire=watch.progress.on_wire,
+            activity=watch.progress.activity,
         )
         stack.push_async_callback(model.aclose)
         yield Services(

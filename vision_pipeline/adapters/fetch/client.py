@@ -17,7 +17,7 @@ from vision_pipeline.adapters.fetch.resolving import PublicResolver, Resolve
 from vision_pipeline.adapters.fetch.settings import Clock, FetchSettings
 from vision_pipeline.adapters.fetch.urls import checked, origin, redirected, shown
 from vision_pipeline.core.errors import ErrorCode, ItemError
-from vision_pipeline.core.limits import read_rate_headers
+from vision_pipeline.core.rate_headers import read_rate_headers
 
 T = TypeVar("T")
 

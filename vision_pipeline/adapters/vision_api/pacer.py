@@ -1,20 +1,26 @@
-"""When the next request may go: limits of requests and tokens, and one pause for all workers."""
+"""When the next request may go: quotas, concurrency, and one pause for all workers."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from time import monotonic
 
-from aiolimiter import AsyncLimiter
-
+from vision_pipeline.adapters.vision_api.quotas import RequestQuota, TokenQuota
+from vision_pipeline.core.activity import Activity, Stage
+from vision_pipeline.core.concurrency import CAREFUL_START, START, Concurrency
 from vision_pipeline.core.config import LimitsConfig
 from vision_pipeline.core.errors import EndpointError, RetryableError
-from vision_pipeline.core.limits import BACKOFF_CAP_S, UNKNOWN_PAUSE_S, RateHeaders, pace
+from vision_pipeline.core.limits import BACKOFF_CAP_S, UNKNOWN_PAUSE_S
+from vision_pipeline.core.outages import Outage
+from vision_pipeline.core.rate_headers import RateHeaders
+from vision_pipeline.core.windows import Entry
 
-_MEAN_WEIGHT = 0.1  # of the newest reply in the running mean of answer lengths
+SILENCE = RateHeaders()
+_NEWS_S = 2.0  # a shorter wait is no news
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,112 +39,246 @@ class Clock:
 SYSTEM_CLOCK = Clock()
 
 
+@dataclass(slots=True)
+class Turn:
+    """A request that may go.
+
+    Attributes:
+        request: Its number, the same whenever it is tried again.
+        sent_s: When it went, on the pacer's clock.
+        entry: Its place in the window of requests.
+        reserved_tokens: What is set aside for it.
+        rate: What the answer's headers say.
+        is_over: Whether an answer, a refusal or a failure was noted.
+        is_own_failure: Whether it failed by itself, and not by the limit or an outage.
+    """
+
+    request: int
+    sent_s: float
+    entry: Entry
+    reserved_tokens: float
+    rate: RateHeaders = SILENCE
+    is_over: bool = False
+    is_own_failure: bool = False
+
+
 class Pacer:
     """The pace of one key against one model, shared by all requests of a run.
 
-    With a limit of `auto` the first request goes alone: its answer names the limits, and a burst
-    before it could be refused.
+    Requests go in the order in which they came. With a limit of `auto` the first one goes alone:
+    its answer names the limits, and a burst before it could be refused.
+
+    Args:
+        limits: As configured.
+        patience_s: For how long refusals or failures without a single answer are borne.
+        clock: How time passes.
+        activity: Told what the next request waits for.
     """
 
-    def __init__(self, limits: LimitsConfig, *, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(
+        self, limits: LimitsConfig, *, patience_s: float, clock: Clock, activity: Activity
+    ) -> None:
         self._clock = clock
-        self._auto_requests = limits.requests_per_minute == "auto"
-        self._auto_tokens = limits.tokens_per_minute == "auto"
-        self._requests = _Bucket(_given(limits.requests_per_minute))
-        self._tokens = _Bucket(_given(limits.tokens_per_minute))
-        self._known = asyncio.Event()
-        self._probing = False
-        if not (self._auto_requests or self._auto_tokens):
-            self._known.set()
-        self._mean_completion_tokens = 0.0
-        self._paused_at = self._resume_at = 0.0
-        self._refused_since: float | None = None
+        self._patience_s = patience_s
+        self._activity = activity
+        self._requests = RequestQuota(limits.requests_per_minute, activity.requests)
+        self._tokens = TokenQuota(limits.tokens_per_minute, activity.tokens)
+        self._outage = Outage()
+        self._first = asyncio.Lock()
+        self._changed = asyncio.Event()
+        self._is_known = "auto" not in (limits.requests_per_minute, limits.tokens_per_minute)
+        start = START if self._is_known else CAREFUL_START
+        self._concurrency = Concurrency(limits.max_in_flight, start=start)
+        self._going = 0
+        activity.room = self._concurrency.bound
+        self._paused_s = self._resume_s = 0.0
+        self._refused_since_s: float | None = None
         self._refusals_in_a_row = 0
 
     @asynccontextmanager
-    async def turn(self, estimated_tokens: int) -> AsyncIterator[None]:
+    async def turn(self, request: int, estimated_tokens: int) -> AsyncIterator[Turn]:
         """Wait until a request of that many input tokens may go; the block is the request."""
+        async with self._first:
+            turn = await self._next(request, estimated_tokens)
         try:
-            await self._acquire(estimated_tokens)
-            yield
+            yield turn
         finally:
-            self._known.set()  # whatever came of it: nobody waits for the first one any more
+            self._end(turn)
 
-    async def _acquire(self, estimated_tokens: int) -> None:
-        if self._probing:
-            await self._known.wait()
-        self._probing = not self._known.is_set()
-        await self._requests.acquire(1)
-        await self._tokens.acquire(estimated_tokens + self._mean_completion_tokens)
-        while (wait_s := self._resume_at - self._clock.now()) > 0:
-            await self._clock.sleep(wait_s)
-
-    def learn(self, rate: RateHeaders) -> None:
-        """Take over the limits that a response names."""
-        if self._auto_requests:
-            self._requests.limit(rate.requests_per_minute)
-        if self._auto_tokens:
-            self._tokens.limit(rate.tokens_per_minute)
-
-    def answered(self, *, completion_tokens: int) -> None:
-        """Note a success."""
-        self._mean_completion_tokens += _MEAN_WEIGHT * (
-            completion_tokens - self._mean_completion_tokens
+    async def _next(self, request: int, estimated_tokens: int) -> Turn:
+        try:
+            if self._requests.rates:
+                self._activity.hold(Stage.REQUEST_LIMIT)
+                await self._requests.pace()
+            if self._tokens.rates:
+                self._activity.hold(Stage.TOKEN_LIMIT)
+                await self._tokens.pace(estimated_tokens)
+            while (held := self._held()) is not None:
+                stage, wait_s = held
+                self._activity.hold(stage)
+                self._activity.news = self._news(stage, wait_s)
+                await self._wait(wait_s)
+        finally:
+            self._activity.hold(None)
+            self._activity.news = ""
+        now_s = self._clock.now()
+        self._going += 1
+        return Turn(
+            request, now_s, self._requests.enter(now_s), self._tokens.reserve(estimated_tokens)
         )
-        self._refused_since = None
+
+    def _held(self) -> tuple[Stage, float] | None:
+        """What the next request waits for and for how many seconds, or None where it may go."""
+        now_s = self._clock.now()
+        if (pause_s := self._resume_s - now_s) > 0:
+            return (Stage.OUTAGE if self._outage.since_s is not None else Stage.PAUSE), pause_s
+        if self._outage.since_s is not None and self._going:
+            return Stage.OUTAGE, math.inf  # one request at a time finds out whether it is over
+        if not self._is_known and self._going:
+            return Stage.ENDPOINT, math.inf
+        if self._going >= self._concurrency.bound:
+            return Stage.ENDPOINT, math.inf
+        for stage, quota in (
+            (Stage.REQUEST_LIMIT, self._requests),
+            (Stage.TOKEN_LIMIT, self._tokens),
+        ):
+            wait_s = quota.wait_s(now_s)
+            if wait_s > 0:
+                return stage, wait_s
+        return None
+
+    async def _wait(self, wait_s: float) -> None:
+        self._changed.clear()
+        if math.isinf(wait_s):
+            await self._changed.wait()
+            return
+        changed = asyncio.ensure_future(self._changed.wait())
+        slept = asyncio.ensure_future(self._clock.sleep(wait_s))
+        try:
+            await asyncio.wait({changed, slept}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in (changed, slept):
+                each.cancel()
+
+    def _end(self, turn: Turn) -> None:
+        """Whatever came of it: nobody waits for it any more."""
+        if not turn.is_over:
+            self._over(turn, 0, self._clock.now())
+        self._is_known = True
+        self._going -= 1
+        self._activity.room = self._concurrency.bound
+        self._changed.set()
+
+    def answered(self, turn: Turn, *, total_tokens: int, completion_tokens: int) -> None:
+        """Note a success, and what it was charged where the headers do not say."""
+        now_s = self._clock.now()
+        charged = turn.rate.debited_tokens
+        self._over(turn, total_tokens if charged is None else charged, now_s)
+        self._tokens.expect(completion_tokens)
+        self._concurrency.answered(now_s - turn.sent_s, in_flight=self._going)
+        self._refused_since_s = None
         self._refusals_in_a_row = 0
+        self._recovered()
 
-    def refused(self, error: RetryableError, *, sent_at: float, give_up_s: float) -> None:
-        """Pause every worker after a refusal by rate limit.
-
-        Args:
-            error: The refusal; its wait counts, else a growing one is taken.
-            sent_at: When the refused request was sent, on the same clock as the pacer's.
-            give_up_s: For how long refusals without a single success are borne.
+    def failed(self, turn: Turn, error: RetryableError) -> bool:
+        """Note a failure that may pass; returns whether it is this request's own.
 
         Raises:
-            EndpointError: Refused for longer than that, or told to wait for longer.
+            EndpointError: Nothing has been answered for longer than `patience_s`.
         """
-        now = self._clock.now()
-        if sent_at < self._paused_at:
-            return  # sent before the pause that its refusal would ask for
-        if self._refused_since is None:
-            self._refused_since = now
-        pause_s = error.retry_after_s
-        if not pause_s:  # a wait of 0 would be asked again at once, without end
-            pause_s = min(BACKOFF_CAP_S, UNKNOWN_PAUSE_S * 2.0**self._refusals_in_a_row)
-        self._refusals_in_a_row += 1
-        if now + pause_s - self._refused_since > give_up_s:
+        now_s = self._clock.now()
+        self._activity.failed += 1
+        was_out = self._outage.since_s is not None
+        self._outage.failed(turn.request, error.detail, now_s)
+        since_s = self._outage.since_s
+        if since_s is None:
+            return True
+        wait_s = error.retry_after_s or self._outage.wait_s
+        if now_s + wait_s - since_s > self._patience_s:
             raise EndpointError(
-                f"refused by the rate limit for {now - self._refused_since:.0f} s without a "
+                f"nothing was answered for {now_s - since_s:.0f} s: {error.detail}"
+            ) from error
+        if not was_out:
+            self._concurrency.overloaded()
+        if turn.sent_s >= self._paused_s:
+            self._pause(now_s, wait_s)
+        return False
+
+    def refused(self, turn: Turn, error: RetryableError) -> None:
+        """Note a refusal by rate limit, and pause every worker where no window explains it.
+
+        Raises:
+            EndpointError: Refused for longer than `patience_s`, or told to wait for longer.
+        """
+        now_s = self._clock.now()
+        self._activity.refused += 1
+        self._requests.withdraw(turn.entry)
+        self._over(turn, 0, now_s)
+        self._recovered()
+        if turn.sent_s < self._paused_s:
+            return  # sent before the pause that its refusal would ask for
+        if self._refused_since_s is None:
+            self._refused_since_s = now_s
+        pause_s = self._pause_after(error, turn.rate)
+        self._adapt(error, turn.rate, now_s)
+        self._refusals_in_a_row += 1
+        if now_s + pause_s - self._refused_since_s > self._patience_s:
+            raise EndpointError(
+                f"refused by the rate limit for {now_s - self._refused_since_s:.0f} s without a "
                 f"success, next try in {pause_s:.0f} s: {error.detail}"
             ) from error
-        self._paused_at = now
-        self._resume_at = now + pause_s
+        self._pause(now_s, pause_s)
+
+    def _pause_after(self, error: RetryableError, rate: RateHeaders) -> float:
+        if error.retry_after_s:  # a wait of 0 would be asked again at once, without end
+            return error.retry_after_s
+        if not self._refusals_in_a_row and _is_explained(rate):
+            return 0.0  # the window itself says when
+        return min(BACKOFF_CAP_S, UNKNOWN_PAUSE_S * 2.0**self._refusals_in_a_row)
+
+    def _adapt(self, error: RetryableError, rate: RateHeaders, now_s: float) -> None:
+        if error.is_full:
+            self._concurrency.overloaded()
+        elif not _is_explained(rate):
+            self._requests.refused(now_s)
+            self._concurrency.overloaded()
+        elif rate.requests_left == 0:
+            self._requests.widen()
+
+    def _over(self, turn: Turn, tokens: int, now_s: float) -> None:
+        """Account for a request that has ended, and take over what its answer says of limits."""
+        turn.is_over = True
+        rate = turn.rate
+        self._requests.confirm(turn.entry)
+        self._tokens.settle(turn.reserved_tokens, tokens, now_s)
+        self._requests.learn(rate.requests_per_minute, rate.requests_left, now_s)
+        self._tokens.learn(rate.tokens_per_minute, rate.tokens_left, now_s)
+        if rate.requests_per_minute:
+            self._concurrency.known()
+
+    def _pause(self, now_s: float, pause_s: float) -> None:
+        self._paused_s = now_s
+        self._resume_s = max(self._resume_s, now_s + pause_s)
+        self._changed.set()
+
+    def _recovered(self) -> None:
+        """Note that the server is there."""
+        if self._outage.since_s is not None:
+            self._resume_s = self._clock.now()
+            self._changed.set()
+        self._outage.answered()
+
+    def _news(self, stage: Stage, wait_s: float) -> str:
+        if stage is Stage.OUTAGE and self._outage.since_s is not None:
+            out_s = self._clock.now() - self._outage.since_s
+            return f"no answer for {out_s:.0f} s ({self._outage.cause})"
+        if wait_s < _NEWS_S or math.isinf(wait_s):
+            return ""
+        if stage is Stage.PAUSE:
+            return f"the server is busy, next try in {wait_s:.0f} s"
+        return f"the {stage} frees in {wait_s:.0f} s"
 
 
-class _Bucket:
-    """A leaky bucket for a limit per minute, made larger when a larger amount comes."""
-
-    def __init__(self, per_minute: int | None) -> None:
-        self._per_minute = per_minute
-        self._limiter: AsyncLimiter | None = None
-
-    def limit(self, per_minute: int | None) -> None:
-        if per_minute and per_minute != self._per_minute:
-            self._per_minute = per_minute
-            self._limiter = None
-
-    async def acquire(self, amount: float) -> None:
-        if self._per_minute is None:
-            return
-        if self._limiter is None:
-            share = pace(self._per_minute, largest=amount)
-            self._limiter = AsyncLimiter(share.amount, share.period_s)
-        # Only the capacity grows: the rate, and what was taken of it, stay as they are.
-        self._limiter.max_rate = max(self._limiter.max_rate, amount)
-        await self._limiter.acquire(amount)
-
-
-def _given(limit: str | int) -> int | None:
-    return limit if isinstance(limit, int) else None
+def _is_explained(rate: RateHeaders) -> bool:
+    """Whether a refusal tells of a window that is used up."""
+    return 0 in (rate.requests_left, rate.tokens_left)

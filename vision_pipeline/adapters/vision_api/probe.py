@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import orjson
 
-from vision_pipeline.adapters.vision_api.client import Endpoint
+from vision_pipeline.adapters.vision_api.endpoint import Endpoint
 from vision_pipeline.core.errors import AccessError, EndpointError
 from vision_pipeline.core.protocol import excerpt
 

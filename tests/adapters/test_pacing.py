@@ -1,0 +1,285 @@
+"""The client's pace against providers with limits, whole runs of minutes in virtual time."""
+
+import asyncio
+import math
+import random
+from collections import deque
+
+import httpx
+import orjson
+import pytest
+
+from tests.virtual_time import run_virtually
+from vision_pipeline.adapters.vision_api.client import VisionApi
+from vision_pipeline.adapters.vision_api.endpoint import Endpoint
+from vision_pipeline.adapters.vision_api.pacer import Clock
+from vision_pipeline.core.activity import Activity, Stage
+from vision_pipeline.core.config import LimitsConfig, RetryConfig
+from vision_pipeline.core.errors import EndpointError, PipelineError
+
+PROMPT_TOKENS, LATENCY_S, IN_FLIGHT = 1500, 0.5, 64
+AUTO = {}
+
+
+class Provider:
+    """Counts as a provider does; answers after about half a second.
+
+    Attributes:
+        requests: Requests that may come within any 60 s, or None.
+        tokens: Tokens likewise, debited when an answer is complete.
+        bucket_per_s: Instead: a bucket that holds a second's worth.
+        is_down: Whether it fails whatever comes.
+    """
+
+    def __init__(self, *, requests=None, tokens=None, bucket_per_s=None, headers=True, wait=None):
+        self.requests, self.tokens, self.bucket_per_s = requests, tokens, bucket_per_s
+        self.is_down = False
+        self.served = self.refused = self.failed = 0
+        self._headers, self._wait = headers, wait
+        self._arrived, self._debited = deque(), deque()
+        self._level, self._filled_s = bucket_per_s or 0.0, 0.0
+        self._dice = random.Random(1)
+
+    async def __call__(self, request):
+        await asyncio.sleep(self._dice.random() * 0.05)
+        if self.is_down:
+            await asyncio.sleep(0.02)
+            self.failed += 1
+            return httpx.Response(503, content=b"down")
+        if not self._admits():
+            await asyncio.sleep(0.02)
+            self.refused += 1
+            return httpx.Response(429, headers=self._told(), content=b'{"code":"1300"}')
+        self._arrived.append((now(), 1))
+        await asyncio.sleep(LATENCY_S * math.exp(self._dice.gauss(0, 0.3)))
+        answer_tokens = self._dice.randint(50, 150)
+        self._debited.append((now(), PROMPT_TOKENS + answer_tokens))
+        self.served += 1
+        usage = {"prompt_tokens": PROMPT_TOKENS, "completion_tokens": answer_tokens}
+        message = {"message": {"content": "a cat"}, "finish_reason": "stop"}
+        content = orjson.dumps({"model": "m", "choices": [message], "usage": usage})
+        return httpx.Response(200, headers=self._told(), content=content)
+
+    def _admits(self):
+        if self.bucket_per_s is not None:
+            passed_s, self._filled_s = now() - self._filled_s, now()
+            full = max(1.0, self.bucket_per_s)
+            self._level = min(full, self._level + passed_s * self.bucket_per_s)
+            is_admitted = self._level >= 1
+            self._level -= is_admitted
+            return is_admitted
+        return 0 not in (left(self.requests, self._arrived), left(self.tokens, self._debited))
+
+    def _told(self):
+        told = {} if self._wait is None else {"retry-after": str(self._wait)}
+        if not self._headers or self.bucket_per_s is not None:
+            return told
+        for name, limit, log in (
+            ("req", self.requests, self._arrived),
+            ("tokens", self.tokens, self._debited),
+        ):
+            if limit is not None:
+                told[f"x-ratelimit-limit-{name}-minute"] = str(limit)
+                told[f"x-ratelimit-remaining-{name}-minute"] = str(left(limit, log))
+        return told
+
+
+def now():
+    return asyncio.get_running_loop().time()
+
+
+def left(limit, log):
+    if limit is None:
+        return math.inf
+    while log and log[0][0] <= now() - 60:
+        log.popleft()
+    used = len(log) if log and log[0][1] == 1 else sum(amount for _, amount in log)
+    return max(0, limit - used)
+
+
+class Run:
+    """Items asked side by side, as a pipeline asks them."""
+
+    def __init__(self, provider, items, limits, later=None, **retry):
+        self.provider, self.items = provider, items
+        self._limits, self._retry, self._later = limits, retry, later
+        self.errors = []
+        run_virtually(self._go())
+
+    async def _go(self):
+        loop = asyncio.get_running_loop()
+        self.activity = Activity(now_s=loop.time)
+        self.activity.begin()
+
+        async def endpoint():
+            transport = httpx.MockTransport(self.provider)
+            return Endpoint("http://provider/v1", None, transport=transport)
+
+        api = VisionApi(
+            endpoint,
+            limits=LimitsConfig(**self._limits),
+            retry=RetryConfig(**self._retry),
+            clock=Clock(loop.time, asyncio.sleep),
+            activity=self.activity,
+        )
+        slots = asyncio.Semaphore(IN_FLIGHT + 16)
+
+        async def one():
+            async with slots:
+                try:
+                    await api.ask(b"{}", estimated_tokens=PROMPT_TOKENS)
+                except PipelineError as error:
+                    self.errors.append(error)
+
+        changing = asyncio.ensure_future(self._later(self.provider) if self._later else pause(0))
+        await asyncio.gather(*(one() for _ in range(self.items)))
+        changing.cancel()
+        self.activity.charge()
+        self.seconds = loop.time()
+
+    @property
+    def refused_share(self):
+        return self.provider.refused / self.items
+
+
+async def pause(seconds):
+    await asyncio.sleep(seconds)
+
+
+def best_s(items, *, window=None):
+    """Seconds of the best schedule for a window of so many items, all answers equally quick."""
+    busy_s = [0.0] * IN_FLIGHT
+    sent = []
+    for number in range(items):
+        slot = busy_s.index(min(busy_s))
+        at_s = busy_s[slot]
+        if window is not None and number >= window:
+            at_s = max(at_s, sent[number - window] + 60)
+        sent.append(at_s)
+        # The mean of what the provider takes, the way there among it.
+        busy_s[slot] = at_s + 0.025 + LATENCY_S * math.exp(0.3**2 / 2)
+    return max(busy_s)
+
+
+def assert_nothing_lost(run):
+    assert run.errors == []
+    assert run.provider.served == run.items
+
+
+@pytest.mark.parametrize(
+    ("limits", "slower", "refused"),
+    [
+        ({"requests_per_minute": 1200, "tokens_per_minute": 10**9}, 1.03, 0.01),
+        (AUTO, 1.03, 0.01),
+    ],
+    ids=["given", "auto"],
+)
+def test_a_window_of_requests_is_used_to_the_full_and_refuses_nothing(limits, slower, refused):
+    run = Run(Provider(requests=1200), 3000, limits)
+    assert_nothing_lost(run)
+    assert run.seconds <= slower * best_s(3000, window=1200)
+    assert run.refused_share < refused
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [{"requests_per_minute": 10**6, "tokens_per_minute": 50_000}, AUTO],
+    ids=["given", "auto"],
+)
+def test_a_window_of_tokens_is_used_to_the_full_and_refuses_nothing(limits):
+    """50,000 tokens a minute are 31.25 images of 1,600, and the provider admits the 32nd."""
+    run = Run(Provider(requests=10**6, tokens=50_000), 160, limits)
+    assert_nothing_lost(run)
+    assert run.seconds <= 1.03 * best_s(160, window=32)
+    assert run.refused_share < 0.01
+
+
+@pytest.mark.parametrize("wait", [1, None], ids=["retry-after", "no wait named"])
+@pytest.mark.parametrize(
+    ("limits", "slower", "refused"),
+    [
+        ({"requests_per_minute": 1200, "tokens_per_minute": 10**9}, 1.03, 0.01),
+        (AUTO, 1.10, 0.03),
+    ],
+    ids=["given", "auto"],
+)
+def test_a_bucket_that_nobody_names_is_found_and_kept(limits, slower, refused, wait):
+    run = Run(Provider(bucket_per_s=20, wait=wait), 1200, limits)
+    assert_nothing_lost(run)
+    assert run.seconds <= slower * (1200 - 20) / 20
+    assert run.refused_share < refused
+
+
+def test_a_quota_that_is_halved_in_mid_run_is_kept_without_a_loss():
+    async def halve(provider):
+        await pause(30)
+        provider.requests = 600
+
+    run = Run(Provider(requests=1200), 2400, AUTO, halve)
+    assert_nothing_lost(run)
+    # 1,200 at once; 600 a minute later; 600 another minute later.
+    assert run.seconds <= 1.05 * (best_s(1800, window=600) + 10)
+    assert run.refused_share < 0.01
+
+
+def test_a_bucket_that_is_halved_in_mid_run_is_found_anew():
+    async def halve(provider):
+        await pause(30)
+        provider.bucket_per_s = 10
+
+    given = {"requests_per_minute": 1200, "tokens_per_minute": 10**9}
+    run = Run(Provider(bucket_per_s=20, wait=1), 2400, given, halve)
+    assert_nothing_lost(run)
+    assert run.seconds <= (30 + 1800 / 10) / 0.95
+    assert run.refused_share < 0.01
+
+
+OPEN = {"requests_per_minute": 10**6, "tokens_per_minute": 10**9}
+
+
+def outage(begin_s, end_s):
+    async def change(provider):
+        await pause(begin_s)
+        provider.is_down = True
+        await pause(end_s - begin_s)
+        provider.is_down = False
+
+    return change
+
+
+def test_an_outage_is_waited_out_and_costs_nobody_an_attempt_too_many():
+    run = Run(Provider(), 2000, OPEN, outage(5, 95))
+    assert_nothing_lost(run)
+    assert run.seconds <= (best_s(2000) + 90) / 0.95
+    # Those sent while earlier ones were still answered, and a try now and then.
+    assert run.provider.failed <= 4 * IN_FLIGHT
+    assert run.activity.seconds[Stage.OUTAGE] == pytest.approx(90, abs=5)
+
+
+def test_an_outage_longer_than_patience_stops_the_run():
+    run = Run(Provider(), 500, OPEN, outage(1, 10_000), max_elapsed_s=120)
+    assert {type(error) for error in run.errors} == {EndpointError}
+    assert "nothing was answered for" in str(run.errors[0])
+    assert 100 <= run.seconds <= 140
+
+
+def test_others_who_use_the_same_quota_are_made_room_for():
+    provider = Provider(requests=600)
+
+    async def others(_):
+        while True:
+            await pause(0.2)
+            provider._arrived.append((now(), 1))
+
+    run = Run(provider, 900, AUTO, others)
+    assert_nothing_lost(run)
+    # Half of the quota is theirs, and nobody says when they take it.
+    assert run.refused_share < 0.1
+
+
+def test_a_share_of_a_larger_quota_is_kept():
+    given = {"requests_per_minute": 300, "tokens_per_minute": 10**9}
+    run = Run(Provider(requests=1200), 750, given)
+    assert_nothing_lost(run)
+    assert run.provider.refused == 0
+    assert best_s(750, window=300) <= run.seconds <= 1.03 * best_s(750, window=300)

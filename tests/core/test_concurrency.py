@@ -1,0 +1,73 @@
+"""How many requests at once."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vision_pipeline.core.concurrency import CAREFUL_START, START, Concurrency
+
+
+def rounds(concurrency, number, latency_s):
+    """Answers by the roundful, each of which takes as long as `latency_s` says of the bound."""
+    for _ in range(number):
+        bound = concurrency.bound
+        for _ in range(bound):
+            concurrency.answered(latency_s(bound), in_flight=bound)
+
+
+def test_a_server_that_stays_as_fast_is_used_to_the_full():
+    concurrency = Concurrency(256, start=CAREFUL_START)
+    rounds(concurrency, 7, lambda _: 0.5)
+    assert concurrency.bound == 256
+
+
+def test_the_bound_doubles_with_each_round_at_first():
+    concurrency = Concurrency(256, start=4)
+    rounds(concurrency, 1, lambda _: 0.5)
+    assert concurrency.bound == 8
+
+
+def test_a_server_that_gets_slower_is_not_flooded():
+    """One that serves 20 at a time: more in flight only wait."""
+    concurrency = Concurrency(1024, start=CAREFUL_START)
+    rounds(concurrency, 40, lambda bound: 0.5 * max(1, bound / 20))
+    assert 20 <= concurrency.bound <= 160
+
+
+def test_a_full_server_gets_less_and_later_more_again():
+    concurrency = Concurrency(64, start=START)
+    rounds(concurrency, 2, lambda _: 0.5)
+    concurrency.overloaded()
+    assert 40 <= concurrency.bound <= 45
+    rounds(concurrency, 5, lambda _: 0.5)
+    assert concurrency.bound == 64
+
+
+def test_answers_while_little_is_in_flight_say_nothing():
+    concurrency = Concurrency(64, start=8)
+    for _ in range(100):
+        concurrency.answered(0.5, in_flight=1)
+    assert concurrency.bound == 8
+
+
+def test_known_limits_end_the_careful_start_and_nothing_else():
+    concurrency = Concurrency(64, start=CAREFUL_START)
+    concurrency.known()
+    assert concurrency.bound == START
+    for _ in range(10):
+        concurrency.overloaded()
+    concurrency.known()
+    assert concurrency.bound == 1
+
+
+@given(
+    st.integers(1, 1024),
+    st.lists(st.one_of(st.none(), st.tuples(st.floats(0, 200), st.integers(1, 1024)))),
+)
+def test_the_bound_stays_within_its_bounds(most, steps):
+    concurrency = Concurrency(most, start=START)
+    for step in steps:
+        if step is None:
+            concurrency.overloaded()
+        else:
+            concurrency.answered(step[0], in_flight=step[1])
+        assert 1 <= concurrency.bound <= most

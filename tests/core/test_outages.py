@@ -1,0 +1,51 @@
+"""Whether requests fail by themselves, or the server does."""
+
+from vision_pipeline.core.outages import LONGEST_WAIT_S, Outage
+
+
+def failed(outage, number, *, requests=8, start_s=0.0):
+    for each in range(number):
+        outage.failed(each % requests, f"cause {each}", start_s + each)
+
+
+def test_a_row_of_failures_of_several_requests_is_an_outage_from_its_beginning():
+    outage = Outage()
+    failed(outage, 7, start_s=10)
+    assert outage.since_s is None
+    failed(outage, 1, start_s=20)
+    assert (outage.since_s, outage.cause) == (10, "cause 0")
+
+
+def test_one_request_that_fails_for_ever_is_no_outage():
+    outage = Outage()
+    failed(outage, 100, requests=2)
+    assert outage.since_s is None
+
+
+def test_an_answer_in_between_begins_anew():
+    outage = Outage()
+    for _ in range(10):
+        failed(outage, 7)
+        outage.answered()
+    assert outage.since_s is None
+
+
+def test_an_answer_ends_an_outage():
+    outage = Outage()
+    failed(outage, 20)
+    outage.answered()
+    assert outage.since_s is None
+    assert outage.wait_s == 1
+    failed(outage, 7, start_s=100)
+    assert outage.since_s is None
+
+
+def test_tries_get_rarer_but_never_rare():
+    outage = Outage()
+    failed(outage, 8)
+    waits = []
+    for each in range(40):
+        waits.append(outage.wait_s)
+        outage.failed(each, "still", 100.0 + each)
+    assert waits[:5] == [1, 2, 4, LONGEST_WAIT_S, LONGEST_WAIT_S]
+    assert waits[-1] == LONGEST_WAIT_S

@@ -1,0 +1,150 @@
+"""Where the API is, and the connections to it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from urllib.parse import quote, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from vision_pipeline.core.errors import AccessError, EndpointError
+
+CONNECT_TIMEOUT_S = 20.0
+
+# A key that somebody made up, "local" or "EMPTY", may be a word of an answer by chance.
+MIN_SECRET_CHARS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where the API is.
+
+    Attributes:
+        base_url: Up to and including `/v1`.
+        api_key: Sent as a bearer token; None for servers that want none.
+        use_proxy: Whether the environment's proxy settings apply.
+        transport: How to reach it, if not over the network.
+    """
+
+    base_url: str
+    api_key: str | None = field(repr=False)
+    use_proxy: bool = True
+    transport: httpx.AsyncBaseTransport | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if "@" in self.base_url.partition("://")[2].partition("/")[0]:
+            raise EndpointError(
+                "model.base_url carries credentials, which a file must not hold; leave them out, "
+                "and name the key's variable in model.api_key_env"
+            )
+
+    def authorization(self) -> dict[str, str]:
+        """The header that carries the key; none for servers that want none.
+
+        Raises:
+            AccessError: The key cannot stand in a header.
+        """
+        if not self.api_key:
+            return {}
+        if not (self.api_key.isascii() and self.api_key.isprintable()):
+            raise AccessError("the API key has characters that no key has; was it copied whole?")
+        return {"Authorization": f"Bearer {self.api_key}"}
+
+    def without_key(self, content: bytes, *, min_key_chars: int = 6) -> bytes:
+        """Content with the key taken out, however it is written: some servers repeat it.
+
+        Args:
+            content: What the server sent.
+            min_key_chars: A shorter key stays: it is no secret, but might be a word.
+        """
+        if not self.api_key or len(self.api_key) < min_key_chars:
+            return content
+        for written in _spellings(self.api_key):
+            content = content.replace(written.encode(), b"[key]")
+        return content
+
+
+def _spellings(key: str) -> set[str]:
+    escaped = "".join(each if each.isalnum() else f"\\u{ord(each):04x}" for each in key)
+    return {key, quote(key, safe=""), key.replace("/", "\\/"), escaped, escaped.upper()}
+
+
+class Line:
+    """Connections to an endpoint, opened when they are needed.
+
+    The transport is used without httpx's client: redirects, cookies and authentication are none of
+    an API call's business, and cost as much time as the call itself.
+
+    Args:
+        endpoint: Where the API is.
+        max_connections: At once.
+
+    Raises:
+        EndpointError: The address is none.
+        AccessError: The key cannot stand in a header.
+    """
+
+    def __init__(self, endpoint: Endpoint, *, max_connections: int) -> None:
+        self.endpoint = endpoint
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        self._headers = list((headers | endpoint.authorization()).items())
+        try:
+            self._url = httpx.URL(f"{endpoint.base_url.rstrip('/')}/chat/completions")
+        except httpx.InvalidURL as error:
+            raise EndpointError(f"model.base_url: {endpoint.base_url}: {error}") from error
+        if not (self._url.scheme in {"http", "https"} and self._url.host):
+            raise EndpointError(f"model.base_url: {endpoint.base_url}: no http or https address")
+
+        def session() -> aiohttp.ClientSession:
+            # Not by trust_env: it reads ~/.netrc too, and refuses a key beside an entry there.
+            proxy = _proxy(endpoint.base_url) if endpoint.use_proxy else None
+            return aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=max_connections),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                proxy=proxy,
+            )
+
+        # aiohttp's sessions carry 256 requests in flight at a fortieth of the CPU of httpx's pool.
+        self._transport = endpoint.transport or AiohttpTransport(client=session)
+
+    @asynccontextmanager
+    async def post(self, body: bytes) -> AsyncIterator[httpx.Response]:
+        """Send a body; the block reads the response, whose headers are there."""
+        request = httpx.Request(
+            "POST",
+            self._url,
+            headers=[*self._headers, ("Content-Length", str(len(body)))],
+            stream=_Body(body),
+            extensions={"timeout": {"connect": CONNECT_TIMEOUT_S}},
+        )
+        response = await self._transport.handle_async_request(request)
+        try:
+            yield response
+        finally:
+            await response.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._transport.aclose()
+
+
+class _Body(httpx.AsyncByteStream):
+    """A body in one piece. Not as bytes: aiohttp warns of those larger than a mebibyte."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._body
+
+
+def _proxy(base_url: str) -> str | None:
+    address = urlsplit(base_url)
+    if proxy_bypass(address.hostname or ""):
+        return None
+    return getproxies().get(address.scheme)

@@ -1,0 +1,156 @@
+"""Requests and tokens a minute: mirrored where answers tell of a window, else paced smoothly."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from aiolimiter import AsyncLimiter
+
+from vision_pipeline.core import activity
+from vision_pipeline.core.limits import MINUTE_S, pace
+from vision_pipeline.core.rates import LearnedRate
+from vision_pipeline.core.windows import Entry, SlidingWindow
+
+Limit = int | Literal["auto"]
+
+# How much later than another one a request may reach the provider after it was sent.
+_MARGIN_S = 0.25
+_MEAN_WEIGHT = 0.1  # of the newest reply in the running mean of answer lengths
+
+
+class _Quota:
+    def __init__(self, limit: Limit, shown: activity.Quota, *, margin_s: float) -> None:
+        self._given = None if limit == "auto" else float(limit)
+        self._shown = shown
+        self._window = SlidingWindow(margin_s=margin_s, share=self._given)
+        self._named: float | None = None
+        self._bucket = _Bucket()
+        shown.limit = self._given
+
+    def learn(self, limit: int | None, left: int | None, now_s: float) -> None:
+        """Take over a limit a minute, and what is left of it where it is a window."""
+        if not limit:  # 0 is for whoever reads the refusal
+            return
+        self._named = float(limit)
+        self._shown.limit = min(self._named, self._given or self._named)
+        if left is not None:
+            self._window.limit = self._named
+            self._window.told(left, now_s)
+
+    def wait_s(self, now_s: float) -> float:
+        """Seconds until the window admits a request; inf where only an answer can free it."""
+        self._shown.used = self._window.used(now_s)
+        return self._window.wait_s(now_s) if self._is_mirrored else 0.0
+
+    @property
+    def _is_mirrored(self) -> bool:
+        return self._window.limit is not None
+
+    @property
+    def rates(self) -> list[float]:
+        """The rates a second that hold, where no window does; all of them."""
+        known = (self._given, self._named)
+        return [] if self._is_mirrored else [each / MINUTE_S for each in known if each is not None]
+
+
+class RequestQuota(_Quota):
+    """Requests a minute; a rate that nobody names is learned from refusals.
+
+    Args:
+        limit: As configured.
+        shown: Told what is used.
+    """
+
+    def __init__(self, limit: Limit, shown: activity.Quota) -> None:
+        super().__init__(limit, shown, margin_s=_MARGIN_S)
+        self._learned: LearnedRate | None = None
+
+    @property
+    def rates(self) -> list[float]:
+        """The rates a second that hold; all of them."""
+        learned = None if self._learned is None else self._learned.per_s
+        return super().rates if learned is None else [*super().rates, learned]
+
+    async def pace(self) -> None:
+        """Wait for the lowest of the rates."""
+        await self._bucket.take(1.0, per_s=min(self.rates))
+
+    def enter(self, now_s: float) -> Entry:
+        """Count a request that goes now."""
+        if self._learned is None:
+            self._learned = LearnedRate(now_s=now_s)
+        self._learned.sent(now_s)
+        return self._window.enter(1.0, now_s)
+
+    def confirm(self, entry: Entry) -> None:
+        """Note that it arrived."""
+        self._window.confirm(entry)
+
+    def withdraw(self, entry: Entry) -> None:
+        """Note that it was not counted."""
+        if self._learned is not None:
+            self._learned.untaken(entry.at_s)
+        self._window.withdraw(entry)
+
+    def widen(self) -> None:
+        """Note that the window refused what it had room for here."""
+        self._window.widen()
+
+    def refused(self, now_s: float) -> None:
+        """Note a refusal that no window explains."""
+        if self._learned is not None:
+            self._learned.refused(now_s)
+
+
+class TokenQuota(_Quota):
+    """Tokens a minute, reserved by estimate and settled by what an answer was charged.
+
+    Args:
+        limit: As configured.
+        shown: Told what is used.
+    """
+
+    def __init__(self, limit: Limit, shown: activity.Quota) -> None:
+        super().__init__(limit, shown, margin_s=0.0)
+        self._mean_completion_tokens = 0.0
+
+    async def pace(self, estimated_tokens: int) -> None:
+        """Wait for the lowest of the rates."""
+        await self._bucket.take(self._whole(estimated_tokens), per_s=min(self.rates))
+
+    def reserve(self, estimated_tokens: int) -> float:
+        """Set aside what a request of so many input tokens may cost; returns that."""
+        amount = self._whole(estimated_tokens)
+        self._window.reserve(amount)
+        return amount
+
+    def settle(self, reserved: float, tokens: int, now_s: float) -> None:
+        """Replace what was set aside by what it was charged."""
+        self._window.settle(reserved, tokens, now_s)
+
+    def expect(self, completion_tokens: int) -> None:
+        """Expect answers to be as long as those before."""
+        self._mean_completion_tokens += _MEAN_WEIGHT * (
+            completion_tokens - self._mean_completion_tokens
+        )
+
+    def _whole(self, estimated_tokens: int) -> float:
+        return estimated_tokens + self._mean_completion_tokens
+
+
+class _Bucket:
+    """A leaky bucket whose rate may change."""
+
+    def __init__(self) -> None:
+        self._limiter: AsyncLimiter | None = None
+        self._per_s = 0.0
+
+    async def take(self, amount: float, *, per_s: float) -> None:
+        limiter = self._limiter
+        if limiter is None or per_s != self._per_s or amount > limiter.max_rate:
+            share = pace(per_s, largest=amount)
+            was_used, self._per_s = limiter is not None, per_s
+            limiter = self._limiter = AsyncLimiter(share.amount, share.period_s)
+            if was_used:  # a new rate is no new bucket: it begins full
+                await limiter.acquire(share.amount)
+        await limiter.acquire(amount)

@@ -1,0 +1,49 @@
+"""What held a run up, in a line, and what would help."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from vision_pipeline.core.activity import Stage
+
+_WORTH_SAYING_S = 1.0
+
+_ADVICE = {
+    Stage.REQUEST_LIMIT: (
+        "the limit of requests binds: more images in one request (source.group_by), or a larger "
+        "plan"
+    ),
+    Stage.TOKEN_LIMIT: (
+        "the limit of tokens binds: a lower image.max_side_px or image.max_image_tokens, or a "
+        "larger plan"
+    ),
+    Stage.PAUSE: (
+        "the server asked for pauses: name its limits in limits.requests_per_minute, so that it "
+        "does not have to"
+    ),
+    Stage.OUTAGE: "the server did not answer for a while; nothing here would help",
+    Stage.PREPARATION: (
+        "reading and preparing images binds: faster storage, more cores, or image.verify: structure"
+    ),
+    Stage.STORAGE: "writing binds: a faster disk for output.path and output.ledger",
+    Stage.OTHER: "",
+}
+_MORE_IN_FLIGHT = "the server's answers bind: a higher limits.max_in_flight may help"
+_SLOW_SERVER = "the server's answers bind, and more requests at once made it slower"
+
+
+def advice(seconds: Mapping[Stage, float], *, is_full: bool) -> str:
+    """The one thing that would have shortened a run most; "" for a run too short to tell.
+
+    Args:
+        seconds: Where its time went.
+        is_full: Whether as many requests were in flight as the configuration allows.
+    """
+    if not seconds:
+        return ""
+    stage = max(seconds, key=lambda each: seconds[each])
+    if seconds[stage] < _WORTH_SAYING_S:
+        return ""
+    if stage is Stage.ENDPOINT:
+        return _MORE_IN_FLIGHT if is_full else _SLOW_SERVER
+    return _ADVICE[stage]
