@@ -15,7 +15,7 @@ from vision_pipeline.adapters.vision_api.endpoint import Endpoint
 from vision_pipeline.adapters.vision_api.pacer import Clock
 from vision_pipeline.core.activity import Activity, Stage
 from vision_pipeline.core.config import LimitsConfig, RetryConfig
-from vision_pipeline.core.errors import EndpointError, PipelineError
+from vision_pipeline.core.errors import EndpointError, ItemError, PipelineError
 
 PROMPT_TOKENS, LATENCY_S, IN_FLIGHT = 1500, 0.5, 64
 AUTO = {}
@@ -29,7 +29,12 @@ class Provider:
         tokens: Tokens likewise, debited when an answer is complete.
         bucket_per_s: Instead: a bucket that holds a second's worth.
         is_down: Whether it fails whatever comes.
+        by_chance: The share of requests that it refuses whatever the limits.
+        body: Of a refusal.
     """
+
+    by_chance = 0.0
+    body = b'{"code":"1300"}'
 
     def __init__(self, *, requests=None, tokens=None, bucket_per_s=None, headers=True, wait=None):
         self.requests, self.tokens, self.bucket_per_s = requests, tokens, bucket_per_s
@@ -46,10 +51,10 @@ class Provider:
             await asyncio.sleep(0.02)
             self.failed += 1
             return httpx.Response(503, content=b"down")
-        if not self._admits():
+        if self._dice.random() < self.by_chance or not self._admits():
             await asyncio.sleep(0.02)
             self.refused += 1
-            return httpx.Response(429, headers=self._told(), content=b'{"code":"1300"}')
+            return httpx.Response(429, headers=self._told(), content=self.body)
         self._arrived.append((now(), 1))
         await asyncio.sleep(LATENCY_S * math.exp(self._dice.gauss(0, 0.3)))
         answer_tokens = self._dice.randint(50, 150)
@@ -100,8 +105,8 @@ def left(limit, log):
 class Run:
     """Items asked side by side, as a pipeline asks them."""
 
-    def __init__(self, provider, items, limits, later=None, **retry):
-        self.provider, self.items = provider, items
+    def __init__(self, provider, items, limits, later=None, bodies=None, **retry):
+        self.provider, self.items, self._bodies = provider, items, bodies or {}
         self._limits, self._retry, self._later = limits, retry, later
         self.errors = []
         run_virtually(self._go())
@@ -124,15 +129,16 @@ class Run:
         )
         slots = asyncio.Semaphore(IN_FLIGHT + 16)
 
-        async def one():
+        async def one(number):
             async with slots:
                 try:
-                    await api.ask(b"{}", estimated_tokens=PROMPT_TOKENS)
+                    body = self._bodies.get(number, b"{}")
+                    await api.ask(body, estimated_tokens=PROMPT_TOKENS)
                 except PipelineError as error:
                     self.errors.append(error)
 
         changing = asyncio.ensure_future(self._later(self.provider) if self._later else pause(0))
-        await asyncio.gather(*(one() for _ in range(self.items)))
+        await asyncio.gather(*map(one, range(self.items)))
         changing.cancel()
         self.activity.charge()
         self.seconds = loop.time()
@@ -283,3 +289,56 @@ def test_a_share_of_a_larger_quota_is_kept():
     assert_nothing_lost(run)
     assert run.provider.refused == 0
     assert best_s(750, window=300) <= run.seconds <= 1.03 * best_s(750, window=300)
+
+
+@pytest.mark.parametrize("by_chance", [0.002, 0.02, 0.1])
+@pytest.mark.parametrize("wait", [1, None], ids=["retry-after", "no wait named"])
+@pytest.mark.parametrize("limits", [OPEN, AUTO], ids=["given", "auto"])
+def test_refusals_by_chance_do_not_bring_a_run_to_a_halt(limits, wait, by_chance):
+    provider = Provider(wait=wait)
+    provider.by_chance = by_chance
+    run = Run(provider, 3000, limits)
+    assert_nothing_lost(run)
+    pauses_s = run.provider.refused * (wait or 0)
+    assert run.seconds <= 4 * best_s(3000) + pauses_s
+
+
+def full(by_chance):
+    provider = Provider()
+    provider.by_chance = by_chance
+    provider.body = b'{"code":"3505","type":"service_tier_capacity_exceeded"}'
+    return provider
+
+
+def test_a_server_that_is_full_now_and_then_holds_up_those_alone_that_it_refused():
+    run = Run(full(0.01), 2000, OPEN)
+    assert_nothing_lost(run)
+    assert run.seconds <= 2 * best_s(2000) + 10
+
+
+def test_a_server_that_is_full_for_all_gets_a_pause():
+    async def fill(provider):
+        await pause(5)
+        provider.by_chance = 1.0
+        await pause(25)
+        provider.by_chance = 0.0
+
+    run = Run(full(0.0), 2000, OPEN, fill)
+    assert_nothing_lost(run)
+    assert run.provider.refused <= 3 * IN_FLIGHT
+    assert run.seconds <= best_s(2000) + 25 + 20
+
+
+def test_one_request_that_is_refused_for_ever_is_given_up_while_others_are_served():
+    class Picky(Provider):
+        async def __call__(self, request):
+            if b"too much" not in await request.aread():
+                return await super().__call__(request)
+            await asyncio.sleep(0.02)
+            return httpx.Response(429, content=self.body)
+
+    run = Run(Picky(), 60, OPEN, bodies={3: b'{"user": "too much"}'})
+    [error] = run.errors
+    assert (type(error), error.code) == (ItemError, "rate_limited")
+    assert "while others were served" in str(error)
+    assert run.provider.served == 59

@@ -21,35 +21,35 @@ def test_without_a_refusal_there_is_no_rate():
 def test_the_first_refusal_tells_what_was_taken_in_about_a_second():
     rate = LearnedRate(now_s=0)
     sent(rate, 20, start_s=0, end_s=0.3)
-    rate.refused(0.3)
+    rate.refused(0.3, in_a_row=True)
     assert rate.per_s == 20
 
 
 def test_between_two_refusals_the_rate_is_what_flowed_in():
     rate = LearnedRate(now_s=0)
     sent(rate, 20, start_s=0, end_s=0.3)
-    rate.refused(0.3)
+    rate.refused(0.3, in_a_row=True)
     sent(rate, 100, start_s=1, end_s=5)
-    rate.refused(10.3)
+    rate.refused(10.3, in_a_row=True)
     assert rate.per_s == pytest.approx(0.98 * 10)
 
 
 def test_a_refusal_that_comes_soon_after_another_cuts():
     rate = LearnedRate(now_s=0)
     sent(rate, 20, start_s=0, end_s=1)
-    rate.refused(1)
+    rate.refused(1, in_a_row=True)
     sent(rate, 5, start_s=1, end_s=1.5)
-    rate.refused(1.5)
+    rate.refused(1.5, in_a_row=True)
     assert rate.per_s == pytest.approx(16)
 
 
 def test_a_row_of_refusals_tells_no_more_than_its_first():
     rate = LearnedRate(now_s=0)
-    rate.refused(1)
+    rate.refused(1, in_a_row=True)
     assert rate.per_s is None
     sent(rate, 20, start_s=1, end_s=2)
     for now_s in range(2, 60):
-        rate.refused(now_s)
+        rate.refused(now_s, in_a_row=True)
     assert rate.per_s == 20
 
 
@@ -58,26 +58,113 @@ def test_what_was_refused_after_all_was_not_taken():
     sent(rate, 20, start_s=0, end_s=1)
     for _ in range(5):
         rate.untaken(0.5)
-    rate.refused(1)
+    rate.refused(1, in_a_row=True)
     assert rate.per_s == 15
     rate.untaken(0.9)  # sent before the refusal that was counted
     sent(rate, 40, start_s=1, end_s=3)
-    rate.refused(3)
+    rate.refused(3, in_a_row=True)
     assert rate.per_s == pytest.approx(0.98 * 20)
 
 
-def test_a_rate_that_is_not_refused_grows_slowly_and_then_faster():
+def at_rate(rate, per_s, *, start_s, end_s):
+    sent(rate, round(per_s * (end_s - start_s)), start_s=start_s, end_s=end_s)
+
+
+def found(rate, *, at_s=31):
+    """A rate of 10/s that was measured: 20/s were tried, and most were refused."""
+    at_rate(rate, 10, start_s=0, end_s=1)
+    rate.refused(1, in_a_row=True)
+    at_rate(rate, 10, start_s=1, end_s=at_s)
+    rate.refused(at_s, in_a_row=True)
+    assert rate.per_s == pytest.approx(9.8)
+
+
+def test_a_measured_rate_that_is_not_refused_grows_slowly_and_then_faster():
     rate = LearnedRate(now_s=0)
-    sent(rate, 10, start_s=0, end_s=1)
-    rate.refused(1)
-    sent(rate, 300, start_s=1, end_s=31)
+    found(rate)
+    at_rate(rate, 10, start_s=31, end_s=61)
     near = rate.per_s
-    assert 10 * 1.02**5 <= near <= 10 * 1.02**6
-    sent(rate, 1200, start_s=31, end_s=90)
+    assert 9.8 * 1.02**5 <= near <= 9.8 * 1.02**6
+    at_rate(rate, 20, start_s=61, end_s=120)
     assert rate.per_s > 4 * near
 
 
-@given(st.lists(st.tuples(st.sampled_from("sru"), st.floats(0, 10)), max_size=100))
+def test_a_guess_that_is_not_refused_doubles_up_to_a_bound():
+    rate = LearnedRate(now_s=0)
+    at_rate(rate, 10, start_s=0, end_s=1)
+    rate.refused(1, in_a_row=True)
+    at_rate(rate, 10, start_s=1, end_s=11.5)
+    assert rate.per_s == 40
+    at_rate(rate, 1, start_s=12, end_s=10_000)
+    assert rate.per_s == 1e5
+
+
+def by_chance(rate):
+    """Fewer and fewer requests a second, and about one of 15 is refused all the same."""
+    at_rate(rate, 100, start_s=0, end_s=2)
+    limits = [rate.refused(2, in_a_row=False)]
+    start_s = 2.1
+    for seconds in (2, 3, 4, 5):
+        sent(rate, 15, start_s=start_s, end_s=start_s + seconds)
+        start_s += seconds
+        limits.append(rate.refused(start_s, in_a_row=False))
+    assert limits == [True, True, True, True, False]
+    assert rate.per_s is None
+    return start_s
+
+
+def test_a_flow_that_is_less_each_time_is_no_limit_and_the_rate_is_restored():
+    by_chance(LearnedRate(now_s=0))
+
+
+def test_a_flow_that_is_each_time_the_same_is_a_limit():
+    rate = LearnedRate(now_s=0)
+    at_rate(rate, 100, start_s=0, end_s=2)
+    for now_s in range(2, 60, 3):
+        assert rate.refused(now_s, in_a_row=False)
+        at_rate(rate, 10, start_s=now_s, end_s=now_s + 3)
+    assert rate.per_s == pytest.approx(0.98 * 10)
+
+
+def test_few_requests_may_differ_by_one_and_be_the_same():
+    rate = LearnedRate(now_s=0)
+    sent(rate, 8, start_s=0, end_s=2)
+    for now_s, number in zip(range(2, 30, 4), [3, 4, 5, 4, 3, 5, 4], strict=True):
+        assert rate.refused(now_s, in_a_row=False)
+        sent(rate, number, start_s=now_s, end_s=now_s + 3.9)
+
+
+def test_chance_is_borne_as_long_as_its_share_stays():
+    rate = LearnedRate(now_s=0)
+    now_s = by_chance(rate)
+    rate.sent(now_s + 0.5)
+    rate.sent(now_s + 6)  # too few requests to tell a share
+    for second in range(6, 60):
+        at_rate(rate, 15, start_s=now_s + second, end_s=now_s + second + 0.9)
+        assert not rate.refused(now_s + second + 0.9, in_a_row=False)
+    assert rate.per_s is None
+
+
+def test_chance_is_believed_no_more_once_its_share_has_grown():
+    rate = LearnedRate(now_s=0)
+    now_s = by_chance(rate)
+    for second in range(1, 12):
+        at_rate(rate, 15, start_s=now_s + second, end_s=now_s + second + 0.9)
+        for _ in range(4):
+            is_limit = rate.refused(now_s + second + 0.9, in_a_row=False)
+    assert is_limit
+    assert rate.per_s is not None
+
+
+def test_a_row_of_refusals_is_no_chance():
+    rate = LearnedRate(now_s=0)
+    now_s = by_chance(rate)
+    at_rate(rate, 15, start_s=now_s, end_s=now_s + 2)
+    assert rate.refused(now_s + 2, in_a_row=True)
+    assert rate.per_s is not None
+
+
+@given(st.lists(st.tuples(st.sampled_from("srlu"), st.floats(0, 10)), max_size=100))
 def test_a_rate_is_always_above_zero(steps):
     rate = LearnedRate(now_s=0)
     now_s = 0.0
@@ -85,8 +172,8 @@ def test_a_rate_is_always_above_zero(steps):
         now_s += pause_s
         if what == "s":
             rate.sent(now_s)
-        elif what == "r":
-            rate.refused(now_s)
+        elif what in "rl":
+            rate.refused(now_s, in_a_row=what == "r")
         else:
             rate.untaken(now_s)
         assert rate.per_s is None or rate.per_s > 0

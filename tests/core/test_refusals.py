@@ -18,7 +18,6 @@ from vision_pipeline.core.errors import (
 )
 from vision_pipeline.core.rate_headers import RateHeaders, read_rate_headers
 from vision_pipeline.core.refusals import (
-    CAPACITY_PAUSE_S,
     LAST,
     RULES,
     Action,
@@ -221,7 +220,7 @@ def test_a_refused_request_gives_up_its_item_alone(status, body, code):
         (429, LIMITED, {"retry-after": "7"}, ("rate_limited", True, 7)),
         (429, b'{"message":"Requests rate limit exceeded"}', {}, ("rate_limited", True, None)),
         (429, b"", {}, ("rate_limited", True, None)),
-        (429, CAPACITY, {}, ("rate_limited", True, CAPACITY_PAUSE_S)),
+        (429, CAPACITY, {}, ("rate_limited", True, None)),
         (429, CAPACITY, {"retry-after": "3"}, ("rate_limited", True, 3)),
         (408, b"", {}, ("model_unavailable", False, None)),
         (425, b"", {}, ("model_unavailable", False, None)),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 BACKOFF_BASE_S = 0.5
 BACKOFF_CAP_S = 60.0
 UNKNOWN_PAUSE_S = 1.0  # after a refusal that names no wait: Mistral sends no Retry-After
+CAPACITY_PAUSE_S = 10.0  # where the server is full and names none: longer than for a quota
 
 
 def backoff_s(attempt: int, *, jitter: float) -> float:

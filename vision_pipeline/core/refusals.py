@@ -18,8 +18,6 @@ from vision_pipeline.core.errors import (
 )
 from vision_pipeline.core.rate_headers import RateHeaders
 
-CAPACITY_PAUSE_S = 10.0  # where the server is full and names no wait: longer than for a quota
-
 
 class Action(StrEnum):
     """What is done about a failed request."""
@@ -219,8 +217,6 @@ def _error(rule: Rule, said: str, retry_after_s: float | None) -> PipelineError:
         return EndpointError(detail)
     if rule.action is Action.GIVE_UP:
         return ItemError(rule.code, detail)
-    if rule.is_full and retry_after_s is None:
-        retry_after_s = CAPACITY_PAUSE_S
     return RetryableError(
         rule.code,
         detail,

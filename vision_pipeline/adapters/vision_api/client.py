@@ -93,6 +93,8 @@ class VisionApi:
                     latency_s=self._clock.now() - turn.sent_s,
                     answered_at=datetime.now(UTC),
                 )
+            if turn.again_s:
+                await self._clock.sleep(turn.again_s)
             if not turn.is_own_failure:
                 continue
             failures += 1

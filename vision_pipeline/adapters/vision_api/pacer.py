@@ -14,8 +14,8 @@ from vision_pipeline.core.activity import Activity, Stage
 from vision_pipeline.core.concurrency import CAREFUL_START, START, Concurrency
 from vision_pipeline.core.config import LimitsConfig
 from vision_pipeline.core.errors import EndpointError, RetryableError
-from vision_pipeline.core.limits import BACKOFF_CAP_S, UNKNOWN_PAUSE_S
 from vision_pipeline.core.outages import Outage
+from vision_pipeline.core.pauses import Pauses
 from vision_pipeline.core.rate_headers import RateHeaders
 from vision_pipeline.core.windows import Entry
 
@@ -51,6 +51,7 @@ class Turn:
         rate: What the answer's headers say.
         is_over: Whether an answer, a refusal or a failure was noted.
         is_own_failure: Whether it failed by itself, and not by the limit or an outage.
+        again_s: How long it alone has to wait, where it was refused while others are served.
     """
 
     request: int
@@ -60,6 +61,7 @@ class Turn:
     rate: RateHeaders = SILENCE
     is_over: bool = False
     is_own_failure: bool = False
+    again_s: float = 0.0
 
 
 class Pacer:
@@ -92,8 +94,7 @@ class Pacer:
         self._going = 0
         activity.room = self._concurrency.bound
         self._paused_s = self._resume_s = 0.0
-        self._refused_since_s: float | None = None
-        self._refusals_in_a_row = 0
+        self._pauses = Pauses(patience_s=patience_s)
 
     @asynccontextmanager
     async def turn(self, request: int, estimated_tokens: int) -> AsyncIterator[Turn]:
@@ -176,8 +177,7 @@ class Pacer:
         self._over(turn, total_tokens if charged is None else charged, now_s)
         self._tokens.expect(completion_tokens)
         self._concurrency.answered(now_s - turn.sent_s, in_flight=self._going)
-        self._refused_since_s = None
-        self._refusals_in_a_row = 0
+        self._pauses.answered(turn.request)
         self._recovered()
 
     def failed(self, turn: Turn, error: RetryableError) -> bool:
@@ -205,10 +205,11 @@ class Pacer:
         return False
 
     def refused(self, turn: Turn, error: RetryableError) -> None:
-        """Note a refusal by rate limit, and pause every worker where no window explains it.
+        """Note a refusal by rate limit, and pause every worker where it is not this one's own.
 
         Raises:
             EndpointError: Refused for longer than `patience_s`, or told to wait for longer.
+            ItemError: Refused ever again while others were served.
         """
         now_s = self._clock.now()
         self._activity.refused += 1
@@ -217,33 +218,24 @@ class Pacer:
         self._recovered()
         if turn.sent_s < self._paused_s:
             return  # sent before the pause that its refusal would ask for
-        if self._refused_since_s is None:
-            self._refused_since_s = now_s
-        pause_s = self._pause_after(error, turn.rate)
-        self._adapt(error, turn.rate, now_s)
-        self._refusals_in_a_row += 1
-        if now_s + pause_s - self._refused_since_s > self._patience_s:
-            raise EndpointError(
-                f"refused by the rate limit for {now_s - self._refused_since_s:.0f} s without a "
-                f"success, next try in {pause_s:.0f} s: {error.detail}"
-            ) from error
-        self._pause(now_s, pause_s)
-
-    def _pause_after(self, error: RetryableError, rate: RateHeaders) -> float:
-        if error.retry_after_s:  # a wait of 0 would be asked again at once, without end
-            return error.retry_after_s
-        if not self._refusals_in_a_row and _is_explained(rate):
-            return 0.0  # the window itself says when
-        return min(BACKOFF_CAP_S, UNKNOWN_PAUSE_S * 2.0**self._refusals_in_a_row)
-
-    def _adapt(self, error: RetryableError, rate: RateHeaders, now_s: float) -> None:
-        if error.is_full:
-            self._concurrency.overloaded()
-        elif not _is_explained(rate):
-            self._requests.refused(now_s)
-            self._concurrency.overloaded()
-        elif rate.requests_left == 0:
+        is_explained = 0 in (turn.rate.requests_left, turn.rate.tokens_left)
+        is_limit = is_explained or self._is_limit(error, now_s)
+        if turn.rate.requests_left == 0:
             self._requests.widen()
+        wait = self._pauses.wait(
+            turn.request, error, now_s, is_explained=is_explained, is_limit=is_limit
+        )
+        turn.again_s = wait.alone_s
+        if not wait.alone_s:
+            self._pause(now_s, wait.all_s)
+
+    def _is_limit(self, error: RetryableError, now_s: float) -> bool:
+        """Learn from a refusal that no window explains; whether a limit refused, not chance."""
+        in_a_row = self._pauses.refused()
+        is_limit = in_a_row if error.is_full else self._requests.refused(now_s, in_a_row=in_a_row)
+        if is_limit:
+            self._concurrency.overloaded()
+        return is_limit
 
     def _over(self, turn: Turn, tokens: int, now_s: float) -> None:
         """Account for a request that has ended, and take over what its answer says of limits."""
@@ -257,6 +249,7 @@ class Pacer:
             self._concurrency.known()
 
     def _pause(self, now_s: float, pause_s: float) -> None:
+        self._pauses.begun()
         self._paused_s = now_s
         self._resume_s = max(self._resume_s, now_s + pause_s)
         self._changed.set()
@@ -277,8 +270,3 @@ class Pacer:
         if stage is Stage.PAUSE:
             return f"the server is busy, next try in {wait_s:.0f} s"
         return f"the {stage} frees in {wait_s:.0f} s"
-
-
-def _is_explained(rate: RateHeaders) -> bool:
-    """Whether a refusal tells of a window that is used up."""
-    return 0 in (rate.requests_left, rate.tokens_left)

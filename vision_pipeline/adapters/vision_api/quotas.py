@@ -96,10 +96,9 @@ class RequestQuota(_Quota):
         """Note that the window refused what it had room for here."""
         self._window.widen()
 
-    def refused(self, now_s: float) -> None:
-        """Note a refusal that no window explains."""
-        if self._learned is not None:
-            self._learned.refused(now_s)
+    def refused(self, now_s: float, *, in_a_row: bool) -> bool:
+        """Note a refusal that no window explains; returns whether a limit refused, not chance."""
+        return self._learned is None or self._learned.refused(now_s, in_a_row=in_a_row)
 
 
 class TokenQuota(_Quota):
