@@ -1,5 +1,6 @@
 """Whole processes that are stopped and killed, and the same command again."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import httpx
 import pytest
 from PIL import Image
 
+from vision_pipeline.emulator.script import Step
 from vision_pipeline.emulator.server import RunningEmulator, running
 from vision_pipeline.emulator.settings import EmulatorSettings
 from vision_pipeline.results import load
@@ -20,8 +22,15 @@ START = [sys.executable, "-c", "from vision_pipeline.cli.app import main; main()
 
 
 @pytest.fixture
-def slow() -> Iterator[RunningEmulator]:
-    with running(EmulatorSettings(latency_s=0.2), load_catalogue()) as emulator:
+def script(request: pytest.FixtureRequest) -> tuple[Step, ...]:
+    """What changes after ten requests; nothing, unless a test says so."""
+    change = getattr(request, "param", None)
+    return () if change is None else (Step(after_requests=10, **change),)
+
+
+@pytest.fixture
+def slow(script: tuple[Step, ...]) -> Iterator[RunningEmulator]:
+    with running(EmulatorSettings(latency_s=0.2, script=script), load_catalogue()) as emulator:
         yield emulator
 
 
@@ -77,3 +86,40 @@ def test_a_killed_run_pays_again_at_most_for_what_was_in_flight(arguments, slow,
     assert frame["item_id"].is_unique
     assert set(frame["status"]) == {"ok"}
     assert ITEMS <= received(slow) <= ITEMS + IN_FLIGHT
+
+
+def ended(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    """The command, by a key that the emulator knows."""
+    environment = os.environ | {"EMULATOR_KEY": "a-key-of-sixteen-letters"}
+    command = [*START, *arguments, "--set", "model.api_key_env=EMULATOR_KEY"]
+    return subprocess.run(
+        command, check=False, capture_output=True, text=True, timeout=60, env=environment
+    )
+
+
+REVOKED = ({"api_key": "another"}, ({"api_key": None}, "refuses the key"))
+FORBIDDEN = (
+    {"requests_per_minute": 0},
+    ({"requests_per_minute": None}, "its rate limit is 0"),
+)
+
+
+@pytest.mark.parametrize(
+    ("script", "told"), [REVOKED, FORBIDDEN], ids=["key", "limit"], indirect=["script"]
+)
+@pytest.mark.usefixtures("script")
+def test_what_no_item_can_pass_stops_the_run_and_the_same_command_finishes_it(
+    arguments, slow, tmp_path, told
+):
+    mended, words = told
+    stopped = ended(arguments)
+    assert stopped.returncode == 3
+    assert words in stopped.stderr
+    assert "Traceback" not in stopped.stderr
+    served = httpx.get(f"{slow.base_url}/_emulator/stats").json()["served"]
+    assert served >= 10 - IN_FLIGHT
+    httpx.post(f"{slow.base_url}/_emulator/settings", json=mended).raise_for_status()
+    assert ended(arguments).returncode == 0
+    frame = load(str(tmp_path / "out"), runs="all")
+    assert len(frame) == frame["item_id"].nunique() == ITEMS
+    assert httpx.get(f"{slow.base_url}/_emulator/stats").json()["served"] == ITEMS

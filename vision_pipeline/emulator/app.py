@@ -164,7 +164,7 @@ class Emulator:
         return _json(conditions.shown())
 
     async def show_requests(self, _: Request) -> Response:
-        """`GET /_emulator/requests`: the latest bodies and replies, oldest first."""
+        """`GET /_emulator/requests`: the latest bodies, their faults and replies, oldest first."""
         if not self._settings.capture:
             raise no_route()
         return _json(list(self._captured))
@@ -185,7 +185,7 @@ class Emulator:
         except RefusalError as error:
             answer = as_answer(error)
         if self._settings.capture:
-            self._captured.append(_capture(call.raw, answer))
+            self._captured.append(_capture(call, answer))
         return answer
 
     @contextlib.contextmanager
@@ -217,9 +217,10 @@ async def _read_body(request: Request) -> bytes:
     return b"".join(parts)
 
 
-def _capture(raw: bytes, answer: Answer) -> dict[str, Any]:
+def _capture(call: Call, answer: Answer) -> dict[str, Any]:
     return {
-        "body": _loaded(raw),
+        "body": _loaded(call.raw),
+        "fault": call.fault,
         "status": answer.status,
         "reply": None if answer.status is None else _loaded(answer.body),
     }

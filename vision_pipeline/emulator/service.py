@@ -51,11 +51,13 @@ class Call:
     Attributes:
         wires: Its connection.
         raw: Its body.
-        effect: The fault that it meets; None before it is drawn.
+        fault: The kind of fault that it meets; None before it is drawn, and without one.
+        effect: What that fault does.
     """
 
     wires: Wires
     raw: bytes = b""
+    fault: str | None = None
     effect: Effect | None = None
 
     @property
@@ -183,7 +185,7 @@ class ChatService:
         kind = draw.fault(settings.faults)
         if kind is not None:
             self.stats.faults[kind] += 1
-            call.effect = FAULTS[kind]
+            call.fault, call.effect = kind, FAULTS[kind]
         return draw
 
     async def _without_reply(self, call: Call) -> Answer | None:
