@@ -17,6 +17,7 @@ from statistics import median
 
 from PIL import Image
 
+from tests.benchmarks.emulated import serving
 from tests.benchmarks.in_flight import in_flight, memory
 from tests.benchmarks.preparation import passed, photo
 from tests.benchmarks.quotas import quota
@@ -138,6 +139,7 @@ SECTIONS = {
     "in-flight": in_flight,
     "memory": memory,
     "quota": quota,
+    "emulator": serving,
 }
 
 if __name__ == "__main__":
