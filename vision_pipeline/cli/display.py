@@ -197,8 +197,8 @@ def error_table(errors: dict[str, int], examples: dict[str, str] | None = None) 
 
 
 def count(number: float) -> str:
-    """A number short enough for a progress line: `950`, `12.3k`, `4.56M`."""
-    for unit, size in (("M", 1_000_000), ("k", 1_000)):
+    """A number short enough for a progress line: `950`, `12.3k`, `4.56M`, `1.2G`."""
+    for unit, size in (("G", 1_000_000_000), ("M", 1_000_000), ("k", 1_000)):
         if number >= size:
             return f"{number / size:.3g}{unit}"
     return f"{number:.0f}"
