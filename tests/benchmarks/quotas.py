@@ -75,11 +75,11 @@ SCENARIOS = {
         {"requests_per_minute": 1200, "tokens_per_minute": UNLIMITED_TOKENS},
         window=1200,
     ),
-    "window of 100,000 tokens a minute": Scenario(
+    "window of 40,000 tokens a minute": Scenario(
         1500,
-        ("--requests-per-minute", "100000", "--tokens-per-minute", "100000"),
-        {"requests_per_minute": 100_000, "tokens_per_minute": 100_000},
-        tokens_per_minute=100_000,
+        ("--requests-per-minute", "100000", "--tokens-per-minute", "40000"),
+        {"requests_per_minute": 100_000, "tokens_per_minute": 40_000},
+        tokens_per_minute=40_000,
     ),
 }
 
