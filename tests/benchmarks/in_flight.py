@@ -120,4 +120,4 @@ def write_manifest(path: Path, items: int) -> None:
             row = b"\0" + number.to_bytes(3, "big") + b"\0\0\0"
             png = b"\x89PNG\r\n\x1a\n" + head
             png += chunk(b"IDAT", zlib.compress(row + row)) + chunk(b"IEND", b"")
-            file.write(f"data:image/png;base64,{base64.b64encode(png).decode()}\n")
+            file.write(f'"data:image/png;base64,{base64.b64encode(png).decode()}"\n')
