@@ -285,7 +285,7 @@ def test_a_worker_in_this_process_answers_every_kind_of_task():
     replies.seek(0)
     prepared, data = read_frame(replies)
     assert (prepared["source_format"], data[:4]) == ("BMP", b"\x89PNG")
-    assert read_frame(replies) == ({}, b"")
+    assert read_frame(replies) == ({"note": ""}, b"")
     assert read_frame(replies)[0]["error"] == "unreadable_image"
     assert read_frame(replies)[0]["bug"].startswith("KeyError")
     assert read_frame(replies) is None

@@ -250,16 +250,6 @@ def load(image: Image.Image) -> None:
         image.load()
 
 
-def verify(opened: OpenedImage) -> None:
-    """Decode everything, only to see whether it can be decoded; the image is used up.
-
-    Raises:
-        ItemError: `unreadable_image` with the decoder's cause.
-    """
-    opened.image.draft("L", (1, 1))  # entropy decoding finds a cut; pixels are not wanted
-    load(opened.image)
-
-
 def _hush_pillow() -> None:
     """Keep Pillow's remarks about odd files from the log, and from turning into errors.
 

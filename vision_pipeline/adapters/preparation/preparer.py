@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from vision_pipeline.adapters.preparation.workers import WorkerLimits, Workers
 from vision_pipeline.core.image_settings import ImageSettings
-from vision_pipeline.core.imaging import as_it_is
+from vision_pipeline.core.imaging import as_it_is, joined
 from vision_pipeline.core.records import PreparedImage, SourceImage
 
 _THREADS_PER_WORKER = 2  # one waits for the worker, one looks at files that need none
@@ -74,5 +74,6 @@ class Preparer:
             head, data = self._workers.call(task, source.data)
             prepared = PreparedImage(**head, data=data)
         elif settings.verify == "full":
-            self._workers.call({"do": "check"}, source.data)
+            head, _ = self._workers.call({"do": "check"}, source.data)
+            prepared = replace(prepared, note=joined(prepared.note, head["note"]))
         return replace(prepared, version=source.version)

@@ -85,8 +85,7 @@ def _prepare(source: bytes, settings: ImageSettings, head: dict[str, Any]) -> _R
 
 
 def _check(source: bytes, settings: ImageSettings, _: dict[str, Any]) -> _Reply:
-    check(source, settings)
-    return {}, b""
+    return {"note": check(source, settings)}, b""
 
 
 def _count_pages(source: bytes, _settings: ImageSettings, _head: dict[str, Any]) -> _Reply:
