@@ -176,6 +176,8 @@ def _note(opened: OpenedImage) -> str:
     """What of the file is not shown."""
     if opened.pages > 1:
         return f"first of {opened.pages} pages"
+    if opened.leads_astray:
+        return "the only page found; the file points to a further one"
     if opened.format in {"TIFF", "ICO"}:  # further frames are smaller copies
         return ""
     with decoding(opened.format):

@@ -105,8 +105,9 @@ def abilities(config: RunConfig) -> str:
     image = config.image
     decoders = sorted(name for name, is_installed in optional_formats().items() if is_installed)
     limits = [image.max_source_bytes, image.max_source_pixels, image.max_pages]
-    limits += [image.max_decode_bytes, math.ceil(image.max_decode_s), image.verify]
-    return f"{DECODING_VERSION}:{limits}:{config.source.allow_private_urls}:{decoders}"
+    limits += [image.max_decode_bytes, math.ceil(image.max_decode_s)]
+    rules = f"{config.source.allow_private_urls}:{image.verify}"
+    return f"{DECODING_VERSION}:{limits}:{rules}:{decoders}"
 
 
 def _fetch_settings(config: RunConfig) -> FetchSettings:
