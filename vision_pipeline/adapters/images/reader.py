@@ -35,8 +35,9 @@ class MemberReader(Protocol):
             max_bytes: More is not read; the caller refuses it.
 
         Raises:
-            ItemError: `source_missing` where it is not there or the container cannot be read,
-                `unreadable_image` where its content is damaged or encrypted.
+            ItemError: `source_missing` where it is not there or the container is not, or has
+                changed since it was listed, `unreadable_image` where either is damaged, or the
+                content is encrypted.
         """
         ...
 
