@@ -2,7 +2,7 @@
 
 import pytest
 
-from vision_pipeline.core.addresses import is_literal, is_local_name, is_public
+from vision_pipeline.core.addresses import is_literal, is_local_name, is_public, is_reachable
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,34 @@ def test_public_addresses_are_public(address):
 )
 def test_other_addresses_are_not(address):
     assert not is_public(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "169.254.169.254",
+        "169.254.170.2",
+        "100.100.100.200",
+        "fd00:ec2::254",
+        "fd20:ce::254",
+        "fe80::1%eth0",
+        "::ffff:169.254.169.254",
+        "64:ff9b::a9fe:a9fe",
+    ],
+)
+def test_where_a_cloud_gives_out_keys_is_never_reached(address):
+    assert not is_reachable(address, allow_private=True)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "10.1.2.3", "::1", "fd12::1", "100.64.0.1"])
+def test_other_private_addresses_are_reached_where_that_is_allowed(address):
+    assert is_reachable(address, allow_private=True)
+    assert not is_reachable(address, allow_private=False)
+
+
+def test_a_public_address_is_reached_and_text_that_is_none_is_left_to_the_client():
+    assert is_reachable("8.8.8.8", allow_private=False)
+    assert is_reachable("127.1", allow_private=True)
 
 
 @pytest.mark.parametrize(

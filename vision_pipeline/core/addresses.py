@@ -10,6 +10,10 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: the last 32 bits are
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # all that IANA has given out (RFC 4291)
 _TEREDO = ipaddress.IPv6Network("2001::/32")
 _DOCUMENTATION = ipaddress.IPv6Network("3fff::/20")  # RFC 9637; the standard library learns it late
+# Beside the link-local ones: Amazon, Google and Alibaba, by their documentation.
+_METADATA = tuple(
+    ipaddress.ip_network(each) for each in ("fd00:ec2::/32", "fd20:ce::/32", "100.100.100.200/32")
+)
 _LAST_LABEL_IS_NUMBER = re.compile(r"(?:^|\.)(?:[0-9]+|0[xX][0-9a-fA-F]*)\.?$")
 
 
@@ -34,6 +38,17 @@ def is_public(address: str) -> bool:
     return parsed in _GLOBAL_UNICAST and parsed.is_global
 
 
+def is_reachable(address: str, *, allow_private: bool) -> bool:
+    """Whether a URL in a manifest may lead to an IP address, given as text.
+
+    Args:
+        address: Where the request would go.
+        allow_private: Whether addresses that are not public are allowed. Those where clouds give
+            out keys to whoever asks, and the rest of the link-local ones, are not even then.
+    """
+    return is_public(address) or (allow_private and not _gives_out_keys(address))
+
+
 def is_literal(host: str) -> bool:
     """Whether a URL's host is an address and not a name, in canonical form or an odd one.
 
@@ -53,6 +68,16 @@ def is_local_name(host: str) -> bool:
 def _plain(host: str) -> str:
     """A host with Unicode's variants of letters, digits and dots made plain (UTS #46, 4)."""
     return unicodedata.normalize("NFKC", host).replace("\u3002", ".")
+
+
+def _gives_out_keys(address: str) -> bool:
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(parsed, ipaddress.IPv6Address):
+        parsed = _carried_v4(parsed) or parsed
+    return parsed.is_link_local or any(parsed in network for network in _METADATA)
 
 
 def _carried_v4(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:

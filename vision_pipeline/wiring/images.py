@@ -111,7 +111,10 @@ def abilities(config: RunConfig) -> str:
 
 
 def _fetch_settings(config: RunConfig) -> FetchSettings:
+    usual = FetchSettings()
     return FetchSettings(
+        timeout_s=min(usual.timeout_s, config.retry.timeout_s),
+        backoffs_s=usual.backoffs_s[: config.retry.max_attempts - 1],
         max_bytes=config.image.max_source_bytes,
         allow_private=config.source.allow_private_urls,
         max_connections=config.limits.max_in_flight,

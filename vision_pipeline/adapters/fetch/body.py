@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import httpx
 
-from vision_pipeline.adapters.fetch.urls import shown
 from vision_pipeline.core.errors import ErrorCode, ItemError
 from vision_pipeline.core.image_formats import (
     DECODED_FORMATS,
@@ -46,10 +45,10 @@ async def read_image(response: httpx.Response, *, max_bytes: int) -> bytes:
         if max(received_bytes, len(body)) > max_bytes:
             raise _too_large(max_bytes)
         if not is_judged and len(body) >= SNIFFED_BYTES:
-            _refuse_other_content(bytes(body), response)
+            _refuse_other_content(bytes(body))
             is_judged = True
     if not is_judged:
-        _refuse_other_content(bytes(body), response)
+        _refuse_other_content(bytes(body))
     return bytes(body)
 
 
@@ -81,7 +80,7 @@ def _unpacker(response: httpx.Response) -> _Unpack:
     return unpack
 
 
-def _refuse_other_content(start: bytes, response: httpx.Response) -> None:
+def _refuse_other_content(start: bytes) -> None:
     name = recognise(start)
     if name in DECODED_FORMATS | PLUGIN_FORMATS:
         return
@@ -94,5 +93,4 @@ def _refuse_other_content(start: bytes, response: httpx.Response) -> None:
         what = "is text/HTML, no image"
     else:
         what = "is no known image format"
-    url = shown(str(response.url))
-    raise ItemError(ErrorCode.UNREADABLE_IMAGE, f"{url}: the content {what}")
+    raise ItemError(ErrorCode.UNREADABLE_IMAGE, f"the content {what}")

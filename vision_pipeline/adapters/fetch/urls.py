@@ -7,7 +7,7 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 import yarl
 
-from vision_pipeline.core.addresses import is_literal, is_local_name, is_public
+from vision_pipeline.core.addresses import is_literal, is_local_name, is_reachable
 from vision_pipeline.core.errors import ErrorCode, ItemError
 
 ALLOWING = "source.allow_private_urls: true fetches from it"
@@ -31,9 +31,13 @@ def checked(url: str, *, allow_private: bool) -> httpx.URL:
     if not host:
         raise no_url()
     is_named = not is_literal(host)
-    is_closed = is_local_name(host) if is_named else not is_public(host)
-    if is_closed and not allow_private:
-        raise blocked(f"{host} is not a public address ({ALLOWING})")
+    if is_named:
+        is_open = allow_private or not is_local_name(host)
+    else:
+        is_open = is_reachable(host, allow_private=allow_private)
+    if not is_open:
+        advice = "and is never reached" if allow_private else f"({ALLOWING})"
+        raise blocked(f"{host} is not a public address {advice}")
     return parsed
 
 
