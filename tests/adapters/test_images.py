@@ -9,6 +9,7 @@ import pytest
 
 from tests.adapters.archiving import PACK
 from vision_pipeline.adapters.images import ImageReader, TarReader, ZipReader
+from vision_pipeline.adapters.images.parquet_rows import PathInsteadError
 from vision_pipeline.core.errors import ErrorCode, ItemError
 from vision_pipeline.core.records import ImageRef, SourceImage
 
@@ -195,6 +196,42 @@ async def test_a_member_is_read_by_who_reads_its_kind_of_container(uri):
     members = {"tar": MemoryMembers({uri.replace("TAR", "tar"): BODY}), "zip": NoMembers()}
     image = await reader(members=members).read(ImageRef(uri, version="17"))
     assert image == SourceImage(BODY, "17")
+
+
+class PathRows:
+    """A table whose rows have no bytes, but paths."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def read(self, member, ref, *, max_bytes):
+        raise PathInsteadError(0, self.path)
+
+
+@pytest.mark.parametrize("in_url", [False, True])
+@pytest.mark.parametrize(
+    "path", ["./b c.png", "b c.png", "/FOLDER/b c.png", "file:///FOLDER/b%20c.png"]
+)
+async def test_a_row_without_bytes_leads_to_the_file_that_its_path_names(tmp_path, path, in_url):
+    (tmp_path / "b c.png").write_bytes(BODY)
+    table = tmp_path / "t.parquet"
+    rows = PathRows(path.replace("/FOLDER", str(tmp_path)))
+    uri = f"parquet://image/0::{table.as_uri() if in_url else table}"
+    reading = reader(members={"parquet": rows})
+    read = await reading.read(ImageRef(uri, version="7"))
+    assert (read.data, read.version) == (BODY, "7")
+
+
+async def test_a_row_without_bytes_leads_to_no_other_row_and_nowhere_else_than_a_manifest():
+    for path, code in (
+        ("parquet://image/0::/t.parquet", "source_missing"),
+        ("none.png", "source_missing"),
+        ("ftp://127.0.0.1/a.png", "blocked_url"),
+    ):
+        reading = reader(members={"parquet": PathRows(path)})
+        with pytest.raises(ItemError, match="row 0 has no bytes, only the path") as caught:
+            await reading.read(ImageRef("parquet://image/0::/nowhere/t.parquet"))
+        assert caught.value.code == code
 
 
 async def test_a_member_that_is_too_large_is_refused_unread_where_its_size_is_known():

@@ -21,6 +21,20 @@ _CURSOR_BYTES = 256 * MEBIBYTE
 _KEPT_BEFORE_ROWS = 8192
 
 
+class PathInsteadError(ItemError):
+    """A row has no bytes, but says where they are.
+
+    Attributes:
+        path: As it stands there.
+    """
+
+    def __init__(self, row: int, path: str) -> None:
+        super().__init__(
+            ErrorCode.SOURCE_MISSING, f"row {row} has no bytes, only the path {path!r}"
+        )
+        self.path = path
+
+
 @dataclass(frozen=True, slots=True)
 class _ColumnKey:
     container: str
@@ -65,6 +79,7 @@ class ParquetReader:
             max_bytes: More is not returned; the caller refuses it.
 
         Raises:
+            PathInsteadError: The row has no bytes, but the path beside them.
             ItemError: `source_missing`: no such file, column or row, the row has no bytes, the file
                 has changed since it was listed, or cannot be read.
         """
@@ -77,8 +92,9 @@ class ParquetReader:
             value = self._decoder.submit(self._sought, key, row).result()
         if isinstance(value, bytes):
             return value
-        beside = f", only the path {value!r}" if value else ""
-        raise ItemError(ErrorCode.SOURCE_MISSING, f"row {row} has no bytes{beside}")
+        if value:
+            raise PathInsteadError(row, value)
+        raise ItemError(ErrorCode.SOURCE_MISSING, f"row {row} has no bytes")
 
     def close(self) -> None:
         """Close all files and forget the rows that nobody asked for; reading opens them again.

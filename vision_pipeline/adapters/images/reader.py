@@ -10,11 +10,12 @@ import stat
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import NoReturn, Protocol
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 import fsspec
 import pybase64
 
+from vision_pipeline.adapters.images.parquet_rows import PathInsteadError
 from vision_pipeline.core.errors import ErrorCode, ItemError
 from vision_pipeline.core.members import Member, leads_home, parse_member
 from vision_pipeline.core.records import ImageRef, SourceImage
@@ -78,7 +79,21 @@ class ImageReader:
             return await self._fetch(ref.uri)
         if scheme == "data":
             return SourceImage(self._data_url(ref.uri))
-        return SourceImage(await asyncio.to_thread(self._read, ref, scheme), ref.version)
+        try:
+            return SourceImage(await asyncio.to_thread(self._read, ref, scheme), ref.version)
+        except PathInsteadError as error:
+            beside = await self._beside(ref.uri, error)
+        return SourceImage(beside.data, ref.version)
+
+    async def _beside(self, uri: str, row: PathInsteadError) -> SourceImage:
+        """The image that a row of a table names by path or URL, as a manifest would."""
+        location = _beside(uri, row.path)
+        if parse_member(location) is not None:  # which could lead round in a circle
+            raise row
+        try:
+            return await self.read(ImageRef(location))
+        except ItemError as error:
+            raise ItemError(error.code, f"{row.detail}: {error.detail}") from error
 
     def _read(self, ref: ImageRef, scheme: str | None) -> bytes:
         if not ref.uri:
@@ -153,6 +168,18 @@ class ImageReader:
         if size_bytes > self._max_bytes:
             detail = f"{size_bytes} bytes are more than image.max_source_bytes ({self._max_bytes})"
             raise ItemError(ErrorCode.IMAGE_TOO_LARGE, detail)
+
+
+def _beside(uri: str, path: str) -> str:
+    """Where a path leads that stands in a row of a table."""
+    if _scheme(path) is not None or path.startswith("/"):
+        return path
+    member = parse_member(uri)
+    container = member.container if member is not None else uri
+    folder, slash, _ = container.rpartition("/")
+    # Of a `file:` URL, whose folder is encoded, the path is encoded too.
+    is_encoded = _scheme(container) == "file"
+    return f"{folder}{slash}{quote(path) if is_encoded else path.removeprefix('./')}"
 
 
 def _scheme(uri: str) -> str | None:

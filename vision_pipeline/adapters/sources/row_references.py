@@ -17,7 +17,7 @@ class RowReferences:
     """Names the rows of one file; their version is the file's, since a row has none of its own.
 
     Whether a row has bytes is not known without reading them: of one that has none, the reader
-    says so, naming the path beside it.
+    follows the path beside it.
 
     Args:
         manifest: Local path or URL of the Parquet file.
