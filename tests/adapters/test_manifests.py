@@ -11,7 +11,7 @@ import pyarrow.parquet as pa_parquet
 import pytest
 from PIL import Image
 
-from vision_pipeline.adapters.sources import open_source
+from vision_pipeline.adapters.sources import open_source, tables
 from vision_pipeline.adapters.sources.batches import BATCH_ROWS
 from vision_pipeline.adapters.sources.manifest import ManifestColumns, ManifestSource
 from vision_pipeline.adapters.sources.pages import Pages
@@ -426,6 +426,45 @@ def test_a_pattern_may_name_remote_files(bucket):
     found = [uris[0].lstrip("/") for uris in uris_of(manifest(f"{bucket}/*.csv"))]
     assert [uri.rpartition("/")[2] for uri in found] == ["a.png", "b.png"]
     assert fsspec.core.url_to_fs(found[0])[1] == fsspec.core.url_to_fs(f"{bucket}/a.png")[1]
+
+
+def damaged_parquet(path):
+    """A file of two row groups, of which the second cannot be decoded."""
+    table = pa.table({"image": ["a.png", "b.png"], "n": [1, 2]})
+    pa_parquet.write_table(table, path, row_group_size=1, compression="zstd", use_dictionary=False)
+    at = pa_parquet.ParquetFile(path).metadata.row_group(1).column(0).data_page_offset
+    data = bytearray(path.read_bytes())
+    data[at : at + 12] = b"\xff" * 12
+    path.write_bytes(data)
+
+
+def test_a_damaged_parquet_file_among_others_is_an_item_that_cannot_be_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "BATCH_ROWS", 1)
+    good = pa.table({"image": ["c.png"], "n": [3]})
+    (tmp_path / "1.parquet").write_bytes(b"no parquet at all")
+    damaged_parquet(tmp_path / "2.parquet")
+    pa_parquet.write_table(good, tmp_path / "3.parquet")
+    (tmp_path / "4.parquet").write_bytes(b"")
+    rows = rows_of(manifest(tmp_path / "*.parquet"))
+    assert [(row["item_id"], row["n"]) for row in rows] == [
+        ("a.png", 1),
+        ("c.png", 3),
+        ("1.parquet/(damaged from row 0 on)", None),
+        ("2.parquet/(damaged from row 1 on)", None),
+        ("4.parquet/(damaged from row 0 on)", None),
+    ]
+    assert {image["uri"] for row in rows[2:3] for image in row["images"]} == {
+        f"parquet://image/(damaged from row 0 on)::{tmp_path}/1.parquet"
+    }
+
+
+@pytest.mark.parametrize("columns", [{}, {"group_by": "n"}])
+def test_damage_stops_the_run_where_nothing_is_left_or_groups_would_lack_images(tmp_path, columns):
+    (tmp_path / "1.parquet").write_bytes(b"no parquet at all")
+    if columns:
+        pa_parquet.write_table(pa.table({"image": ["c.png"], "n": [3]}), tmp_path / "2.parquet")
+    for name in ("1.parquet", "*.parquet"):
+        assert "1.parquet: cannot be read" in complaint_of(manifest(tmp_path / name, **columns))
 
 
 def test_a_pattern_without_a_match_is_named(tmp_path, bucket):

@@ -32,15 +32,18 @@ def written(path, images, kind=None, **options):
     return path
 
 
+UNREADABLE = ErrorCode.UNREADABLE_IMAGE
+
+
 def read(reader, path, row, *, column="image", version="", max_bytes=10**9):  # noqa: PLR0913
     member = Member("parquet", f"{column}/{row}", str(path))
     return reader.read(member, ImageRef(member.uri, version=version), max_bytes=max_bytes)
 
 
-def complaint_of(reader, path, row, **options):
+def complaint_of(reader, path, row, code=ErrorCode.SOURCE_MISSING, **options):
     with pytest.raises(ItemError) as caught:
         read(reader, path, row, **options)
-    assert caught.value.code is ErrorCode.SOURCE_MISSING
+    assert caught.value.code is code
     return caught.value.detail
 
 
@@ -224,7 +227,17 @@ def test_what_is_no_file_is_missing(tmp_path, reader):
     assert complaint_of(reader, tmp_path, 0) == "not a regular file"
     assert complaint_of(reader, "memory://none/m.parquet", 0)
     (tmp_path / "m.parquet").write_bytes(b"no parquet")
-    assert "cannot be read" in complaint_of(reader, tmp_path / "m.parquet", 0)
+    assert "cannot be read" in complaint_of(reader, tmp_path / "m.parquet", 0, UNREADABLE)
+
+
+def test_rows_that_could_not_be_listed_say_why(tmp_path, reader):
+    path = written(tmp_path / "m.parquet", [png(0)])
+    place = "(damaged from row 7 on)"
+    assert place in complaint_of(reader, path, place, UNREADABLE)
+    assert place in complaint_of(reader, path, place, UNREADABLE, column="other")
+    path.write_bytes(b"no parquet")
+    os.utime(path, (1, 1))
+    assert "ArrowInvalid" in complaint_of(reader, path, place, UNREADABLE, version=str(10**9))
 
 
 def test_a_file_of_another_time_than_the_listed_one_is_refused(tmp_path, reader, monkeypatch):
@@ -255,8 +268,8 @@ def test_damage_costs_the_rows_behind_it_in_its_group_and_no_others(tmp_path, de
     images = damaged(tmp_path / "m.parquet")
     reader = ParquetReader()
     path = tmp_path / "m.parquet"
-    assert "cannot be read" in complaint_of(reader, path, 2)
-    assert "cannot be read" in complaint_of(reader, path, 1)
+    assert "cannot be read" in complaint_of(reader, path, 2, UNREADABLE)
+    assert "cannot be read" in complaint_of(reader, path, 1, UNREADABLE)
     assert [read(reader, path, row) for row in (3, 4, 5)] == images[3:]
     assert max(decoded.values()) == 1
     reader.close()
@@ -270,7 +283,7 @@ def test_damage_found_while_making_room_does_not_harm_the_one_who_asks(tmp_path,
     path = tmp_path / "m.parquet"
     assert read(reader, path, 0) == images[0]
     assert read(reader, path, 3) == images[3]
-    assert "cannot be read" in complaint_of(reader, path, 1)
+    assert "cannot be read" in complaint_of(reader, path, 1, UNREADABLE)
     reader.close()
 
 

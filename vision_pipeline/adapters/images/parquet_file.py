@@ -38,8 +38,8 @@ class BytesColumn:
         max_bytes: Of a longer value, so many bytes and one are read.
 
     Raises:
-        ItemError: `source_missing`: the file is not there, is no Parquet file, has changed since
-            it was listed, or has no such column.
+        ItemError: `source_missing`: the file is not there, has changed since it was listed, or
+            has no such column; `unreadable_image`: it is damaged, or no Parquet file.
     """
 
     def __init__(self, container: str, column: str, *, version: str, max_bytes: int) -> None:
@@ -47,19 +47,19 @@ class BytesColumn:
         self.max_bytes = max_bytes
         self._path = _local_path(container)
         self._version = version
-        self._damage: dict[int, tuple[int, str]] = {}
+        self._damage: dict[int, tuple[int, ItemError]] = {}
         self.check_unchanged()
         try:
             self._source = _opened(container, self._path)
         except Exception as error:  # the operating system's, each file system's own
-            raise unreadable(error) from error
+            raise self.unreadable(error) from error
         try:
             self._open(column)
         except BaseException as error:
             self.close()
             if isinstance(error, (ItemError, KeyboardInterrupt)):
                 raise
-            raise unreadable(error) from error
+            raise self.unreadable(error) from error
 
     def _open(self, column: str) -> None:
         buffer_bytes = _REMOTE_BUFFER_BYTES if self._path is None else _LOCAL_BUFFER_BYTES
@@ -84,14 +84,16 @@ class BytesColumn:
         """The row group in which a row is.
 
         Raises:
-            ItemError: `source_missing`: the file has fewer rows, or is known to be damaged there.
+            ItemError: `source_missing`: the file has fewer rows; `unreadable_image`: it is known to
+                be damaged there.
         """
         if row >= self.starts[-1]:
             detail = f"there is no row {row}: the file has {self.starts[-1]} rows, counted from 0"
             raise ItemError(ErrorCode.SOURCE_MISSING, detail)
         group = bisect_right(self.starts, row) - 1
         if group in self._damage and row >= self._damage[group][0]:
-            raise ItemError(ErrorCode.SOURCE_MISSING, self._damage[group][1])
+            known = self._damage[group][1]
+            raise ItemError(known.code, known.detail)
         return group
 
     def mean_bytes(self, group: int) -> float:
@@ -114,17 +116,21 @@ class BytesColumn:
         try:
             found = self._path.stat()
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-            raise unreadable(error) from error
+            raise self.unreadable(error) from error
         if not stat.S_ISREG(found.st_mode):
             raise ItemError(ErrorCode.SOURCE_MISSING, "not a regular file")
         if self._version and str(found.st_mtime_ns) != self._version:
             detail = "the Parquet file has changed since it was listed: run again"
             raise ItemError(ErrorCode.SOURCE_MISSING, detail)
 
-    def remember_damage(self, row: int, detail: str) -> None:
+    def remember_damage(self, row: int, failure: ItemError) -> None:
         """Let no row at or after `row` of its group be tried again; not over a network."""
         if self._path is not None:
-            self._damage[bisect_right(self.starts, row) - 1] = (row, detail)
+            self._damage[bisect_right(self.starts, row) - 1] = (row, failure)
+
+    def unreadable(self, error: BaseException) -> ItemError:
+        """What a row says of an error that reading the file met with."""
+        return _unreadable(error, is_local=self._path is not None)
 
     def close(self) -> None:
         """Close the file."""
@@ -161,7 +167,7 @@ class Cursor:
         """The next rows, about a MiB of them and at least one.
 
         Raises:
-            ItemError: `source_missing`: the file is damaged, or has changed.
+            ItemError: `unreadable_image`: the file is damaged; `source_missing`: it has changed.
         """
         first = self.next_row
         self._column.check_unchanged()
@@ -170,18 +176,21 @@ class Cursor:
             values = _values(batch.column(self._column.column), self._column)
             self.next_row += len(values)
         except Exception as error:  # pyarrow's, the operating system's, each file system's own
-            failure = unreadable(error)
+            failure = self._column.unreadable(error)
             if isinstance(error, (OSError, pa.ArrowInvalid)):  # not where memory ran out
-                self._column.remember_damage(first, failure.detail)
+                self._column.remember_damage(first, failure)
             raise failure from error
         return iter(enumerate(values, first))
 
 
-def unreadable(error: BaseException) -> ItemError:
+def _unreadable(error: BaseException, *, is_local: bool) -> ItemError:
     """What a row says of a file that cannot be read."""
     strerror = getattr(error, "strerror", None)
     detail = strerror or f"the Parquet file cannot be read: {type(error).__name__}: {error}"
-    return ItemError(ErrorCode.SOURCE_MISSING, detail)
+    # Of the two that Arrow raises for damage, one is also what stores raise that are out of reach.
+    is_damage = isinstance(error, pa.ArrowInvalid) or (is_local and type(error) is OSError)
+    code = ErrorCode.UNREADABLE_IMAGE if is_damage and not strerror else ErrorCode.SOURCE_MISSING
+    return ItemError(code, detail)
 
 
 def _local_path(container: str) -> Path | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from vision_pipeline.adapters.images.parquet_file import BytesColumn, Cursor
 from vision_pipeline.adapters.images.passed_rows import MEBIBYTE, PassedRows, Value
 from vision_pipeline.core.errors import ErrorCode, ItemError
-from vision_pipeline.core.members import Member
+from vision_pipeline.core.members import Member, is_damaged
 from vision_pipeline.core.records import ImageRef
 
 _MAX_COLUMNS = 16
@@ -80,10 +80,13 @@ class ParquetReader:
 
         Raises:
             PathInsteadError: The row has no bytes, but the path beside them.
-            ItemError: `source_missing`: no such file, column or row, the row has no bytes, the file
-                has changed since it was listed, or cannot be read.
+            ItemError: `source_missing`: no such file, column or row, the row has no bytes, or the
+                file has changed since it was listed; `unreadable_image`: the file is damaged.
         """
         column, _, number = member.name.rpartition("/")
+        if is_damaged(number):
+            key = _ColumnKey(member.container, ref.version, column, max_bytes)
+            raise self._decoder.submit(self._damage, key, number).result()
         if not (number.isascii() and number.isdigit()):
             raise ItemError(ErrorCode.SOURCE_MISSING, f"{member.name!r} names no row of a column")
         key, row = _ColumnKey(member.container, ref.version, column, max_bytes), int(number)
@@ -108,6 +111,15 @@ class ParquetReader:
         while self._columns:
             self._columns.popitem()[1].close()
         self._passed.close()
+
+    def _damage(self, key: _ColumnKey, name: str) -> ItemError:
+        """What there is to say of rows that could not be listed."""
+        try:
+            self._column(key)
+        except ItemError as error:
+            if error.code is ErrorCode.UNREADABLE_IMAGE:
+                return error
+        return ItemError(ErrorCode.UNREADABLE_IMAGE, f"the Parquet file cannot be read: {name}")
 
     def _sought(self, key: _ColumnKey, row: int) -> Value:
         value = self._passed.take((key, row))

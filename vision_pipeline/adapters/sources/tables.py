@@ -75,7 +75,7 @@ def read_table(
 
     Raises:
         SourceError: The file is missing or cannot be parsed, or a column or type is unknown; also
-            while batches are taken.
+            while batches are taken. A `DamagedTableError` where that is Parquet.
     """
     suffix = manifest_suffix(location)
     if suffix is None:
@@ -89,7 +89,7 @@ def read_table(
         _explained(location),
         file_system.open(path, "rb", compression="infer") as file,
     ):
-        if _is_empty(file):
+        if suffix != _PARQUET_SUFFIX and _is_empty(file):
             return
         if suffix == _PARQUET_SUFFIX:
             schema, batches, images = open_parquet(

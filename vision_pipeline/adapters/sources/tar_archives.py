@@ -10,7 +10,7 @@ from typing import IO, cast
 from vision_pipeline.adapters.sources.archives import Archive, Listing
 from vision_pipeline.adapters.sources.batches import Found
 from vision_pipeline.adapters.sources.pages import Pages
-from vision_pipeline.core.members import Member, readable
+from vision_pipeline.core.members import Member, damaged_from, readable
 from vision_pipeline.core.tar import (
     BLOCK_BYTES,
     DamagedTarError,
@@ -65,7 +65,7 @@ def tar_contents(archive: Archive) -> TarContents:
 
 def damaged_rest(archive: Archive, at_bytes: int) -> Found:
     """An item in place of all that cannot be told any more; reading it fails and says so."""
-    name = f"(damaged from byte {at_bytes} on)"
+    name = damaged_from(f"byte {at_bytes}")
     uri = Member(archive.scheme, name, archive.location).uri
     content_at = at_bytes + BLOCK_BYTES
     return Found(archive.prefix + name, uri, 0, archive.version, offset_bytes=content_at)
