@@ -77,6 +77,17 @@ def test_retries_may_shorten_the_fetching_of_image_urls_and_never_lengthen_it(re
         assert (settings.timeout_s, settings.backoffs_s) == expected
 
 
+async def test_a_prompt_for_several_images_needs_groups(recipe):
+    compare = recipe.model_copy(update={"prompt": "compare"})
+    with pytest.raises(ConfigError, match=r"source\.group_by.*compare.*min_images"):
+        async with open_services(compare):
+            pass
+    for path in ("pairs.tar", "shards/*"):
+        source = recipe.source.model_copy(update={"path": path})
+        async with open_services(compare.model_copy(update={"source": source})):
+            pass
+
+
 def test_a_template_may_be_named_by_its_path(tmp_path):
     path = tmp_path / "mine.md"
     path.write_text("---\nversion: 1\ndescription: d\nschema: null\n---\nRead.")

@@ -336,7 +336,7 @@ def test_archives_in_a_folder_are_passed_over(tmp_path):
     (tmp_path / "b.tar").write_bytes(tar_bytes({"a.png": png()}))
     source = source_of(tmp_path)
     assert ids_of(source) == []
-    assert source.counts == {"not_image": 2}
+    assert source.counts == {"archive": 2}
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

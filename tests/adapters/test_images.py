@@ -85,6 +85,11 @@ async def test_what_is_not_there_is_a_missing_source(uri):
     assert await code_of(uri) == ErrorCode.SOURCE_MISSING
 
 
+async def test_space_around_a_name_is_made_visible(tmp_path):
+    with pytest.raises(ItemError, match=r"' a\.png ', with space"):
+        await reader().read(ImageRef(f"{tmp_path}/ a.png "))
+
+
 async def test_a_file_that_may_not_be_read_is_a_missing_source_with_the_cause(tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(BODY)

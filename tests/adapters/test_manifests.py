@@ -467,6 +467,33 @@ def test_damage_stops_the_run_where_nothing_is_left_or_groups_would_lack_images(
         assert "1.parquet: cannot be read" in complaint_of(manifest(tmp_path / name, **columns))
 
 
+def test_credentials_of_a_url_stand_in_no_table(tmp_path):
+    (tmp_path / "m.csv").write_text(
+        "image\nhttps://me:secret@example.org/a.png\nsftp://me:x@h/b.png\n"
+    )
+    rows = rows_of(manifest(tmp_path / "m.csv"))
+    assert [row["item_id"] for row in rows] == [
+        "https://***@example.org/a.png",
+        "sftp://***@h/b.png",
+    ]
+    # The one is refused for what stands there, the other cannot be read without.
+    assert rows[0]["images"][0]["uri"] == "https://***@example.org/a.png"
+    assert rows[1]["images"][0]["uri"] == "sftp://me:x@h/b.png"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("m.csv", "image;n\na.png;1\n", "delimiter seems to be ';'"),
+        ("m.tsv", "image,n\na.png,1\n", "delimiter seems to be ','"),
+        ("m.jsonl", '{"image": ["a.png"]}\n', "the image column holds text"),
+    ],
+)
+def test_a_table_that_is_written_otherwise_is_told_how_it_may_be(tmp_path, name, text, told):
+    (tmp_path / name).write_text(text)
+    assert told in complaint_of(manifest(tmp_path / name))
+
+
 def test_a_pattern_without_a_match_is_named(tmp_path, bucket):
     assert "part-*.csv" in complaint_of(manifest(tmp_path / "part-*.csv"))
     assert "*.csv" in complaint_of(manifest(f"{bucket}/*.csv"))

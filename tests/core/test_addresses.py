@@ -2,7 +2,13 @@
 
 import pytest
 
-from vision_pipeline.core.addresses import is_literal, is_local_name, is_public, is_reachable
+from vision_pipeline.core.addresses import (
+    is_literal,
+    is_local_name,
+    is_public,
+    is_reachable,
+    without_credentials,
+)
 
 
 @pytest.mark.parametrize(
@@ -120,3 +126,18 @@ def test_names_that_always_mean_this_machine_are_local(host):
 @pytest.mark.parametrize("host", ["localhost.example", "notlocalhost", "example.org", "", "."])
 def test_other_names_are_not_local(host):
     assert not is_local_name(host)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://me:secret@example.org/a@b.png", "https://***@example.org/a@b.png"),
+        ("HTTP://me@example.org", "HTTP://***@example.org"),
+        ("see sftp://u:p@h/a and ftp://h/b", "see sftp://***@h/a and ftp://h/b"),
+        ("https://example.org/a?mail=x@y", "https://example.org/a?mail=x@y"),
+        ("tar://a@2x.png::/data/x.tar", "tar://a@2x.png::/data/x.tar"),
+        ("/data/a@b.png", "/data/a@b.png"),
+    ],
+)
+def test_credentials_in_urls_are_masked(text, shown):
+    assert without_credentials(text) == shown

@@ -14,6 +14,9 @@ _DOCUMENTATION = ipaddress.IPv6Network("3fff::/20")  # RFC 9637; the standard li
 _METADATA = tuple(
     ipaddress.ip_network(each) for each in ("fd00:ec2::/32", "fd20:ce::/32", "100.100.100.200/32")
 )
+_CREDENTIALS = re.compile(
+    r"(\b(?:https?|ftps?|sftp|ssh|smb|webdavs?)://)[^/?#@\s]*@", re.IGNORECASE
+)
 _LAST_LABEL_IS_NUMBER = re.compile(r"(?:^|\.)(?:[0-9]+|0[xX][0-9a-fA-F]*)\.?$")
 
 
@@ -63,6 +66,11 @@ def is_local_name(host: str) -> bool:
     """Whether a URL's host is a name that always means this machine (RFC 6761, 6.3)."""
     labels = _plain(host).lower().removesuffix(".").split(".")
     return labels[-1] == "localhost"
+
+
+def without_credentials(text: str) -> str:
+    """URLs in a text with `***` for a user and password that stand in them."""
+    return _CREDENTIALS.sub(r"\1***@", text)
 
 
 def _plain(host: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from vision_pipeline.core.addresses import without_credentials
 from vision_pipeline.core.dialogue import Answer, dialogue
 from vision_pipeline.core.errors import ErrorCode, ItemError
 from vision_pipeline.core.records import (
@@ -211,8 +212,7 @@ def _images(work: _Work, uris: list[str]) -> tuple[Mapping[str, Any], ...]:
 
 
 def _shown(ref: ImageRef) -> str:
-    if ref.page is not None:
-        return f"{ref.uri}#page={ref.page}"
-    if not ref.uri.startswith("data:") or len(ref.uri) <= MAX_URI_CHARS:
-        return ref.uri
-    return f"{ref.uri[:MAX_URI_CHARS]}…"
+    if ref.uri.startswith("data:"):
+        return ref.uri if len(ref.uri) <= MAX_URI_CHARS else f"{ref.uri[:MAX_URI_CHARS]}…"
+    page = "" if ref.page is None else f"#page={ref.page}"
+    return without_credentials(ref.uri) + page

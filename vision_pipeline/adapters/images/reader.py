@@ -134,6 +134,9 @@ class ImageReader:
                 data: bytes = file.read(self._max_bytes + 1)
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
             detail = getattr(error, "strerror", None) or str(error)
+            name = path.rpartition("/")[2]
+            if name != name.strip():  # which nobody sees in a table
+                detail += f"; the name is {name!r}, with space at an end"
             raise ItemError(ErrorCode.SOURCE_MISSING, detail) from error
         self._limit(len(data))
         return data

@@ -26,6 +26,7 @@ _PACKED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 # A row must fit one block, and a row may carry a data: URL of the provider's 10 MiB in base64.
 _BLOCK_BYTES = 16 * 1024 * 1024
 _TYPE_EXAMPLES = "string, int64, float64, bool, date32, timestamp[us] or the like"
+_OTHER_DELIMITERS = re.compile(r"[;\t|,]")
 _BLANK = re.compile(rb"(?:\xef\xbb\xbf)?\s*")
 
 
@@ -117,6 +118,8 @@ def require_column(name: str, schema: pa.Schema, *, location: str, key: str) -> 
         return
     similar = get_close_matches(name, schema.names, 1, cutoff=0.5)
     hint = f"; did you mean {similar[0]!r}?" if similar else ""
+    if len(schema.names) == 1 and (mark := _OTHER_DELIMITERS.search(schema.names[0])):
+        hint = f"; its delimiter seems to be {mark[0]!r}: save it with commas, or with tabs as .tsv"
     columns = ", ".join(schema.names)
     raise SourceError(f"{location}: no column {name!r} ({key}); there are: {columns}{hint}")
 
@@ -165,8 +168,8 @@ def _complaint(location: str, error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return f"{location}: there is no such manifest"
     hint = ""
-    if isinstance(error, pa.ArrowInvalid) and manifest_suffix(location) in _GUESSED:
-        hint = " (types are guessed from the beginning: source.column_types sets them)"
+    if isinstance(error, pa.ArrowInvalid):
+        hint = _HINTS.get(manifest_suffix(location) or "", "")
     return f"{location}: cannot be read: {error}{hint}"
 
 
@@ -215,6 +218,13 @@ def _json_reader(file: IO[bytes], types: Mapping[str, pa.DataType]) -> pa.Record
 
 
 _GUESSED = {".csv", ".tsv"}
+_HINTS = dict.fromkeys(
+    _GUESSED, " (types are guessed from the beginning: source.column_types sets them)"
+) | dict.fromkeys(
+    (".jsonl", ".ndjson"),
+    " (one JSON object a line; the image column holds text, a path or URL; any other column holds "
+    "values of one type)",
+)
 _READERS: Mapping[str, Callable[[IO[bytes], Mapping[str, pa.DataType]], _Opened]] = {
     ".csv": _csv,
     ".tsv": _tsv,
