@@ -121,6 +121,12 @@ def test_a_second_directory_that_may_have_been_cut_off_is_a_page(last):
     assert tiff_pages(BytesIO(data), most=100) == TiffPages([0, 1])
 
 
+def test_a_directory_that_is_cut_off_anywhere_is_a_page():
+    data = tiff([0, 0])
+    for end in range(38, len(data)):
+        assert tiff_pages(BytesIO(data[:end]), most=100) == TiffPages([0, 1])
+
+
 @pytest.mark.parametrize("last", [100, 10**6])
 def test_rubbish_behind_the_first_directory_is_no_page_but_told(last):
     data = tiff([0], last=last).ljust(500, b"\xff")

@@ -127,15 +127,14 @@ def _directory(file: IO[bytes], offset: int, layout: _Layout) -> tuple[int, int]
     pointer_bytes = struct.calcsize(layout.pointer)
     rest = file.read(count * layout.entry_bytes + pointer_bytes)
     end = count * layout.entry_bytes
-    return _subfile_type(rest[:end], layout), _unpacked(layout.pointer, rest[end:])
+    if len(rest) < end + pointer_bytes:
+        raise _CutError
+    return _subfile_type(rest[:end], layout), struct.unpack(layout.pointer, rest[end:])[0]
 
 
 def _number(file: IO[bytes], form: str, offset: int) -> int:
     file.seek(offset)
-    return _unpacked(form, file.read(struct.calcsize(form)))
-
-
-def _unpacked(form: str, data: bytes) -> int:
+    data = file.read(struct.calcsize(form))
     if len(data) < struct.calcsize(form):
         raise _CutError
     return int(struct.unpack(form, data)[0])
