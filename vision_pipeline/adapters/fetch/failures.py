@@ -9,7 +9,7 @@ import aiohttp
 import httpx
 
 from vision_pipeline.adapters.fetch.resolving import BlockedAddressError
-from vision_pipeline.adapters.fetch.urls import ALLOWING, blocked, no_url
+from vision_pipeline.adapters.fetch.urls import blocked, no_url
 from vision_pipeline.core.errors import ErrorCode, ItemError, RetryableError
 
 _RETRIED_STATUSES = frozenset({408, 425, 429})  # and 5xx
@@ -61,8 +61,9 @@ def _said(response: httpx.Response) -> str:
 def _sorted(error: Exception) -> ItemError | RetryableError:
     # By the first causes: the transport calls every failed connection a timeout.
     causes = list(_causes(error))
-    if any(isinstance(each, BlockedAddressError) for each in causes):
-        return blocked(f"the host has no address that may be reached; if it is private: {ALLOWING}")
+    closed = next((each for each in causes if isinstance(each, BlockedAddressError)), None)
+    if closed is not None:
+        return blocked(str(closed))
     if any(isinstance(each, aiohttp.InvalidURL) for each in causes):
         return no_url()
     if any(isinstance(each, TimeoutError) for each in causes):

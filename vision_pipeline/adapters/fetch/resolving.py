@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from vision_pipeline.adapters.fetch.urls import ALLOWING, NEVER
 from vision_pipeline.core.addresses import is_reachable
 
 Resolve = Callable[[str, int, socket.AddressFamily], Awaitable[list[ResolveResult]]]
@@ -40,7 +41,8 @@ class PublicResolver(AbstractResolver):
         allowed = self._allow_private
         reachable = [each for each in found if is_reachable(each["host"], allow_private=allowed)]
         if found and not reachable:
-            raise BlockedAddressError(f"{host} has no address that may be reached")
+            reason = NEVER if allowed else f"has no public address ({ALLOWING})"
+            raise BlockedAddressError(f"{host} {reason}")
         return reachable
 
     async def close(self) -> None:
