@@ -139,7 +139,8 @@ def _image_settings(config: RunConfig, question: Question) -> ImageSettings:
 
 
 def _reader(config: RunConfig, fetcher: UrlFetcher, stack: AsyncExitStack) -> ImageReader:
-    archives, rows = ZipReader(), ParquetReader()
+    # A page is held about three times while its rows are read.
+    archives, rows = ZipReader(), ParquetReader(max_page_bytes=config.image.max_decode_bytes // 4)
     stack.callback(archives.close)
     stack.callback(rows.close)
     return ImageReader(

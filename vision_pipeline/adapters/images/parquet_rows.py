@@ -59,11 +59,19 @@ class ParquetReader:
     row groups are smaller.
 
     Args:
+        max_page_bytes: Rows for which a larger page had to be unpacked are refused.
         folder: Where rows that wait and fit no memory are kept, up to 8 GiB; None for `TMPDIR`.
         passed: The store of such rows, in place of the usual one.
     """
 
-    def __init__(self, folder: Path | None = None, *, passed: PassedRows | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path | None = None,
+        *,
+        max_page_bytes: int = 512 * MEBIBYTE,
+        passed: PassedRows | None = None,
+    ) -> None:
+        self._max_page_bytes = max_page_bytes
         self._passed = PassedRows(folder=folder) if passed is None else passed
         self._decoder = _one_thread()
         self._columns: OrderedDict[_ColumnKey, BytesColumn] = OrderedDict()
@@ -81,7 +89,8 @@ class ParquetReader:
         Raises:
             PathInsteadError: The row has no bytes, but the path beside them.
             ItemError: `source_missing`: no such file, column or row, the row has no bytes, or the
-                file has changed since it was listed; `unreadable_image`: the file is damaged.
+                file has changed since it was listed; `unreadable_image`: the file is damaged;
+                `image_too_large`: the row lies in or behind a page above `max_page_bytes`.
         """
         column, _, number = member.name.rpartition("/")
         if is_damaged(number):
@@ -131,6 +140,7 @@ class ParquetReader:
         cursor = self._cursors.pop((key, group), None)
         if cursor is None or cursor.next_row > row:
             cursor = Cursor(column, group)
+            column.group_of(row)  # as the headers of its pages tell by now
         self._make_room(cursor.held_bytes)
         keep_from = 0 if (key, group) in self._visited else row - _KEPT_BEFORE_ROWS
         self._visited.add((key, group))
@@ -166,7 +176,11 @@ class ParquetReader:
             while len(self._columns) >= _MAX_COLUMNS:
                 self._forget(next(iter(self._columns)))
             self._columns[key] = BytesColumn(
-                key.container, key.name, version=key.version, max_bytes=key.max_bytes
+                key.container,
+                key.name,
+                version=key.version,
+                max_bytes=key.max_bytes,
+                max_page_bytes=self._max_page_bytes,
             )
         self._columns.move_to_end(key)
         return self._columns[key]
