@@ -160,6 +160,30 @@ def test_a_manifest_given_as_a_folder_is_refused(tmp_path):
     assert "source.manifest" in complaint_of(folder(tmp_path / "items.csv"))
 
 
+@pytest.fixture
+def deep(tmp_path):
+    """A folder with an image, and 1,500 folders in one another with one at the bottom."""
+    made = [tmp_path / "deep"]
+    while len(made) <= 1500:
+        made.append(made[-1] / "d")
+    for each in made:
+        each.mkdir()
+    (made[0] / "top.jpg").write_bytes(b"image")
+    (made[-1] / "a.jpg").write_bytes(b"image")
+    yield made[0]
+    (made[-1] / "a.jpg").unlink()
+    for each in reversed(made[1:]):
+        each.rmdir()
+
+
+def test_folders_may_be_nested_deeper_than_calls_of_functions(deep):
+    assert ids_of(folder(deep)) == ["d/" * 1500 + "a.jpg", "top.jpg"]
+
+
+def test_a_pattern_that_does_not_reach_the_bottom_says_so(deep):
+    assert "source.include" in complaint_of(folder(f"{deep}/**/*.jpg"))
+
+
 def test_a_folder_that_is_missing_is_named(tmp_path):
     assert str(tmp_path / "none") in complaint_of(folder(tmp_path / "none"))
 
@@ -227,6 +251,14 @@ def test_a_remote_folder_is_listed_in_the_same_order(bucket):
     assert image["size_bytes"] == 5
     assert image["version"]
     assert source.counts == {"hidden": 1, "not_image": 1}
+
+
+def test_remote_folders_may_be_nested_deeper_than_calls_of_functions(bucket):
+    file_system = fsspec.filesystem("memory")
+    name = bucket.removeprefix("memory://") + "/d" * 1500
+    file_system.pseudo_dirs += [f"/{name[: len(name) - 2 * up]}" for up in range(1500)]
+    upload(f"memory://{name}/a.jpg")
+    assert ids_of(folder(bucket)) == ["d/" * 1500 + "a.jpg"]
 
 
 def test_a_remote_file_is_one_item(bucket):

@@ -93,10 +93,19 @@ class LocalTree:
         return self._entry(root, root.name) if root.is_file() or root.is_dir() else None
 
     def matching(self) -> Iterator[Entry]:
-        """As in `Tree`; links that leave the folder in front of the pattern are counted."""
+        """As in `Tree`; links that leave the folder in front of the pattern are counted.
+
+        Raises:
+            SourceError: Folders are nested deeper than `**` reaches.
+        """
         base = Path(_fixed(str(self._root)))
         real = base.resolve()
-        names = sorted(glob.glob(str(self._root), recursive=True))  # noqa: PTH207  (no hidden ones)
+        try:
+            names = sorted(glob.glob(str(self._root), recursive=True))  # noqa: PTH207  (no hidden)
+        except RecursionError as error:
+            detail = f"{base}: its folders are nested too deep for a pattern with **"
+            advice = "give the folder as source.path, and the pattern as source.include"
+            raise SourceError(f"{detail}; {advice}") from error
         for path in map(Path, names):
             if self._rules.follow_links or _is_inside(path, real):
                 yield self._entry(path, str(path.relative_to(base)))
