@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 from datetime import date
 from decimal import Decimal
 
@@ -280,8 +281,27 @@ def test_a_column_that_is_there_twice_is_refused(tmp_path):
     [
         ("m.csv", b"image,n\na,1\nb\n", "Expected 2 columns"),
         ("m.csv", b"image\n\xe9\n", "UTF8"),
-        ("m.jsonl", b'{"image": "a"}\n{"image": \n', "JSON parse error"),
-        ("m.jsonl", b'[{"image": "a"}]', "JSON parse error"),
+        ("m.jsonl", b'{"image": "a"}\n{"image": \n', "line 2 is no JSON"),
+        ("m.jsonl", b'[{"image": "a"}]', "line 1 is a list"),
+        ("m.jsonl", b'{"image": "a"}\n\n{"image": "\\ud800"}\n', "line 3 is no JSON in UTF-8"),
+        (
+            "m.jsonl",
+            b'\xef\xbb\xbf{"image": "a"}\n{"image": "\xe9"}\n',
+            "line 2 is no JSON in UTF-8",
+        ),
+        (
+            "m.jsonl",
+            b'{"image": "a", "n": 1}\n{"image": "b", "n": [1]}',
+            "line 2 has a list in 'n'",
+        ),
+        ("m.jsonl", b'{"image": "a", "image": "b"}', "specified twice"),
+        ("m.jsonl", b'{"image": "a\\u0000", "n": [\n', "line 1 is no JSON"),
+        ("m.jsonl", b'{"n": 1}\n{"x": ' + b"[" * 20_000 + b"]" * 20_000 + b"}", "line 2 nests"),
+        ("m.jsonl", b'{"x":' + b"[\n" * 20_000, "nests lists or objects more than 32 deep"),
+        ("m.csv", "image,n\na,1\n".encode("utf-16"), "encoding"),
+        ("m.csv", "image,n\na,1\n".encode("utf-16-be"), "encoding"),
+        ("m.tsv", "image\tn\na\t1\n".encode("utf-32"), "encoding"),
+        ("m.jsonl", '{"image": "a"}\n'.encode("utf-16"), "encoding"),
         ("m.parquet", b"no parquet", "Parquet"),
         ("m.csv.gz", b"not packed", "gzip"),
     ],
@@ -291,6 +311,30 @@ def test_what_cannot_be_parsed_is_named_with_the_cause(tmp_path, name, content, 
     complaint = complaint_of(manifest(tmp_path / name))
     assert str(tmp_path / name) in complaint
     assert words in complaint
+    assert complaint.isprintable()
+
+
+def test_a_line_of_json_that_is_longer_than_a_block_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "_BLOCK_BYTES", 1000)
+    text = json.dumps({"image": "a"}) + "\n" + json.dumps({"image": "a" * 5000}) + "\n"
+    (tmp_path / "m.jsonl").write_text(text)
+    assert "line 2 is longer than 1000 bytes" in complaint_of(manifest(tmp_path / "m.jsonl"))
+
+
+def test_a_value_of_json_may_be_nested_32_deep(tmp_path):
+    value = json.loads("[" * 31 + "]" * 31)
+    (tmp_path / "m.jsonl").write_text(json.dumps({"image": "a", "x": value}))
+    assert rows_of(manifest(tmp_path / "m.jsonl"))[0]["x"] == value
+
+
+@pytest.mark.parametrize("name", ["m.csv", "m.jsonl", "m.parquet"])
+def test_a_manifest_that_is_a_pipe_or_a_folder_is_refused(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    assert "not a regular file" in complaint_of(manifest(tmp_path / name))
+    assert "not a regular file" in complaint_of(manifest(f"file://{tmp_path}/{name}"))
+    (tmp_path / name).unlink()
+    (tmp_path / name).mkdir()
+    assert "not a regular file" in complaint_of(manifest(tmp_path / name))
 
 
 def test_a_type_that_was_guessed_wrong_says_how_to_set_it(tmp_path, monkeypatch):
