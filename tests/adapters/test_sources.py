@@ -8,7 +8,7 @@ import fsspec
 import pyarrow as pa
 import pytest
 
-from vision_pipeline.adapters.sources import open_source
+from vision_pipeline.adapters.sources import local_root, open_source
 from vision_pipeline.adapters.sources.batches import IMAGE_TYPE
 from vision_pipeline.core.errors import SourceError
 from vision_pipeline.core.records import ImageRef
@@ -220,6 +220,30 @@ def test_large_folders_come_in_several_batches(tmp_path, monkeypatch):
 def test_exactly_one_kind_of_source_is_given(settings):
     with pytest.raises(SourceError, match="either"):
         open_source(**settings)
+
+
+@pytest.mark.parametrize(
+    ("path", "root"),
+    [
+        ("", ""),
+        ("a[1]", "a[1]"),
+        ("b.png", "b.png"),
+        ("*.png", ""),
+        ("c/**/x-*.tar", "c"),
+        ("none/../b.png", "b.png"),
+        ("link", "c"),
+    ],
+)
+def test_the_root_holds_all_that_a_path_or_pattern_names(tmp_path, path, root):
+    put(tmp_path, "a[1]/a.png", "b.png", "c/d.png")
+    (tmp_path / "link").symlink_to("c")
+    expected = (tmp_path / root).resolve()
+    assert local_root(f"{tmp_path}/{path}") == expected
+    assert local_root(f"file://{tmp_path}/{path}") == expected
+
+
+def test_a_url_has_no_local_root():
+    assert local_root("s3://bucket/a") is None
 
 
 # --- folders behind fsspec

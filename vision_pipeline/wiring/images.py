@@ -9,12 +9,14 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 
 from vision_pipeline.adapters.fetch import FetchSettings, UrlFetcher
 from vision_pipeline.adapters.images import ImageReader, ParquetReader, TarReader, ZipReader
 from vision_pipeline.adapters.preparation import Preparer, WorkerLimits
-from vision_pipeline.adapters.sources import open_source
+from vision_pipeline.adapters.sources import local_root, open_source
 from vision_pipeline.core.config import RunConfig
+from vision_pipeline.core.config_images import SourceConfig
 from vision_pipeline.core.image_formats import PLUGIN_PACKAGES
 from vision_pipeline.core.image_settings import ImageSettings
 from vision_pipeline.core.question import Question
@@ -148,7 +150,12 @@ def _reader(config: RunConfig, fetcher: UrlFetcher, stack: AsyncExitStack) -> Im
         members={"tar": TarReader(), "zip": archives, "parquet": rows},
         max_bytes=config.image.max_source_bytes,
         allow_private=config.source.allow_private_urls,
+        root=_root(config.source),
     )
+
+
+def _root(source: SourceConfig) -> Path | None:
+    return None if source.path is None or source.follow_links else local_root(source.path)
 
 
 def _changes(fetcher: UrlFetcher) -> Callable[[Sequence[tuple[str, str]]], list[bool]]:

@@ -16,12 +16,13 @@ import fsspec
 import pybase64
 
 from vision_pipeline.adapters.images.parquet_rows import PathInsteadError
+from vision_pipeline.core.addresses import is_literal, is_reachable
 from vision_pipeline.core.errors import ErrorCode, ItemError
 from vision_pipeline.core.members import Member, leads_home, parse_member
 from vision_pipeline.core.records import ImageRef, SourceImage
 
 _WHITESPACE = b" \t\r\n\f"
-_NESTED = re.compile("::[A-Za-z][A-Za-z0-9+.-]*://")
+_HOST = re.compile(r"://(?:[^/?#@]*@)?(\[[^\]]*\]|[^/?#:]*)")
 
 
 class MemberReader(Protocol):
@@ -51,6 +52,8 @@ class ImageReader:
         members: For each scheme of a container, who reads its members.
         max_bytes: A larger image is refused, before it is read where its size is known.
         allow_private: Whether schemes that lead to any address are read too, such as `ftp`.
+        root: No local file or container is read outside of it, with all links followed; None for
+            anywhere. A source lists none, but a file may become a link meanwhile.
     """
 
     def __init__(
@@ -60,11 +63,13 @@ class ImageReader:
         max_bytes: int,
         members: Mapping[str, MemberReader] | None = None,
         allow_private: bool = False,
+        root: Path | None = None,
     ) -> None:
         self._fetch = fetch
         self._members = members or {}
         self._max_bytes = max_bytes
         self._allow_private = allow_private
+        self._root = root
 
     async def read(self, ref: ImageRef) -> SourceImage:
         """The encoded image.
@@ -102,15 +107,15 @@ class ImageReader:
         if member is not None and member.scheme in self._members:
             return self._member(member, ref)
         self._allow(ref.uri, is_safe=leads_home(scheme, ref.uri))
-        if scheme == "file":
-            return self._local(os.fsdecode(unquote_to_bytes(urlsplit(ref.uri).path)))
-        return self._local(ref.uri) if scheme is None else self._remote(ref)
+        is_local = scheme in {None, "file"}
+        return self._local(_path_of(ref.uri)) if is_local else self._remote(ref)
 
     def _member(self, member: Member, ref: ImageRef) -> bytes:
-        # As fsspec reads it, a chain of more than two links leads through all of them.
-        is_single = _NESTED.search(member.name) is None
-        is_safe = is_single and leads_home(_scheme(member.container), member.container)
-        self._allow(member.uri, is_safe=is_safe)
+        # Whatever the name looks like: it is only looked up in the container.
+        scheme = _scheme(member.container)
+        self._allow(member.container, is_safe=leads_home(scheme, member.container))
+        if scheme in {None, "file"}:
+            self._check_inside(_path_of(member.container))
         self._limit(ref.size_bytes or 0)
         data = self._members[member.scheme].read(member, ref, max_bytes=self._max_bytes)
         self._limit(len(data))
@@ -118,18 +123,40 @@ class ImageReader:
 
     def _allow(self, location: str, *, is_safe: bool) -> None:
         """Refuse what could lead to any address: only files and stores are read from here."""
-        if not (is_safe or self._allow_private):
-            scheme = location.partition("://")[0]
+        if is_safe:
+            return
+        scheme = location.partition("://")[0]
+        if not self._allow_private:
             allowing = "source.allow_private_urls: true reads it"
             detail = f"{scheme}: could lead to a private address ({allowing})"
             raise ItemError(ErrorCode.BLOCKED_URL, detail)
+        for host in _HOST.findall(location):
+            bare = host.strip("[]")
+            if is_literal(bare) and not is_reachable(bare, allow_private=True):
+                detail = f"{bare} is link-local or a cloud's metadata service: never read from"
+                raise ItemError(ErrorCode.BLOCKED_URL, detail)
+
+    def _check_inside(self, path: str) -> Path:
+        """Where a path leads to, all links followed.
+
+        Raises:
+            ItemError: `source_missing`: that lies outside of `root`.
+        """
+        try:
+            real = Path(path).resolve()
+        except (OSError, RuntimeError, ValueError):  # a link to itself, a NUL: opening it tells
+            return Path(path)
+        if self._root is not None and not real.is_relative_to(self._root):
+            _missing(f"a link leads out of source.path, to {real} (source.follow_links follows it)")
+        return real
 
     def _local(self, path: str) -> bytes:
+        real = self._check_inside(path)
         try:
             # A pipe would block until somebody writes, and opening a device may act on it.
-            if not stat.S_ISREG(Path(path).stat().st_mode):
+            if not stat.S_ISREG(real.stat().st_mode):
                 _missing("not a regular file")
-            with open(path, "rb", opener=_open_at_once) as file:
+            with open(real, "rb", opener=_open_at_once) as file:
                 self._limit(os.fstat(file.fileno()).st_size)
                 data: bytes = file.read(self._max_bytes + 1)
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
@@ -194,8 +221,16 @@ def _scheme(uri: str) -> str | None:
     return lowered if mark and rest.startswith("//") and scheme.isascii() else None
 
 
+def _path_of(location: str) -> str:
+    """The local path that a path or `file:` URL is."""
+    if _scheme(location) is None:
+        return location
+    return os.fsdecode(unquote_to_bytes(urlsplit(location).path))
+
+
 def _open_at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)
+    # All links were followed before: one that is there now was put there meanwhile.
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW)
 
 
 def _from_base64(text: bytes) -> bytes:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from vision_pipeline.adapters.sources.batches import Found
-from vision_pipeline.adapters.sources.file_systems import FileSystem, connect
+from vision_pipeline.adapters.sources.file_systems import FileSystem, connect, scheme_of
 from vision_pipeline.adapters.sources.local_folder import LocalWalk, local_image, local_uri
+from vision_pipeline.adapters.sources.references import path_of
 from vision_pipeline.adapters.sources.remote_folder import RemoteWalk, remote_image
 from vision_pipeline.core.errors import SourceError
 from vision_pipeline.core.members import readable
@@ -79,6 +80,15 @@ def is_pattern(path: str) -> bool:
     return _WILD.search(path) is not None
 
 
+def local_root(path: str) -> Path | None:
+    """What holds all that a path or pattern names, links resolved; None for what is not local."""
+    scheme = scheme_of(path)
+    if scheme not in {None, "file"}:
+        return None
+    named = Path(path if scheme is None else path_of(path))
+    return (named if named.exists() or not is_pattern(str(named)) else _base(named)).resolve()
+
+
 class LocalTree:
     """A `Tree` on this machine."""
 
@@ -98,7 +108,7 @@ class LocalTree:
         Raises:
             SourceError: Folders are nested deeper than `**` reaches.
         """
-        base = Path(_fixed(str(self._root)))
+        base = _base(self._root)
         real = base.resolve()
         try:
             names = sorted(glob.glob(str(self._root), recursive=True))  # noqa: PTH207  (no hidden)
@@ -182,6 +192,10 @@ def _local(path: str) -> Callable[[str], Iterator[Found]]:
 
 def _remote(file_system: FileSystem, info: dict[str, Any]) -> Callable[[str], Iterator[Found]]:
     return lambda item_id: iter([remote_image(file_system, info, item_id)])
+
+
+def _base(pattern: Path) -> Path:
+    return Path(_fixed(str(pattern.absolute())))
 
 
 def _fixed(pattern: str) -> str:
