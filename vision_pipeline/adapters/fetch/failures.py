@@ -14,6 +14,7 @@ from vision_pipeline.core.errors import ErrorCode, ItemError, RetryableError
 
 _RETRIED_STATUSES = frozenset({408, 425, 429})  # and 5xx
 _OK = range(200, 300)
+_PART = 206
 _SERVER_ERRORS = range(500, 600)
 
 
@@ -32,13 +33,16 @@ def translated() -> Iterator[None]:
 
 
 def refuse_status(response: httpx.Response) -> None:
-    """Let an answer pass that carries a body.
+    """Let an answer pass that carries a whole body.
 
     Raises:
-        RetryableError: The server is busy or broken.
+        RetryableError: The server is busy or broken, or sends a part that nobody asked for.
         ItemError: `source_missing` for any other refusal.
     """
     refuse_busy(response)
+    if response.status_code == _PART:
+        detail = f"{_said(response)}: a part, though the whole was asked for"
+        raise RetryableError(ErrorCode.SOURCE_MISSING, detail)
     if response.status_code not in _OK:
         raise ItemError(ErrorCode.SOURCE_MISSING, _said(response))
 
