@@ -95,7 +95,7 @@ def check_regular(path: str) -> None:
     """
     # A pipe would block until somebody writes, and opening a device may act on it.
     if not stat.S_ISREG(Path(path).stat().st_mode):
-        raise OSError(f"{path}: not a regular file")
+        raise OSError("not a regular file")
 
 
 def _open_regular(path: str) -> IO[bytes]:
