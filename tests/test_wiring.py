@@ -7,6 +7,7 @@ from vision_pipeline.pipeline.progress import Progress
 from vision_pipeline.pipeline.run import carry_out
 from vision_pipeline.pipeline.shard import analyze_shard
 from vision_pipeline.pipeline.stop import Stop
+from vision_pipeline.wiring.images import _fetch_settings
 from vision_pipeline.wiring.library import find_key, load_catalogue, load_template
 from vision_pipeline.wiring.services import build_question, open_services
 from vision_pipeline.wiring.watch import Watch, watching
@@ -63,6 +64,28 @@ def test_limits_retries_and_output_are_no_part_of_the_question(recipe):
     limits = recipe.limits.model_copy(update={"max_in_flight": 3})
     changed = recipe.model_copy(update={"limits": limits, "name": "other"})
     assert question_of(changed) == question_of(recipe)
+
+
+def test_retries_may_shorten_the_fetching_of_image_urls_and_never_lengthen_it(recipe):
+    for retry, expected in (
+        ({}, (30, (0.5, 2.0))),
+        ({"timeout_s": 5, "max_attempts": 2}, (5, (0.5,))),
+        ({"max_attempts": 1}, (30, ())),
+    ):
+        changed = recipe.model_copy(update={"retry": recipe.retry.model_copy(update=retry)})
+        settings = _fetch_settings(changed)
+        assert (settings.timeout_s, settings.backoffs_s) == expected
+
+
+async def test_a_prompt_for_several_images_needs_groups(recipe):
+    compare = recipe.model_copy(update={"prompt": "compare"})
+    with pytest.raises(ConfigError, match=r"source\.group_by.*compare.*min_images"):
+        async with open_services(compare):
+            pass
+    for path in ("pairs.tar", "shards/*"):
+        source = recipe.source.model_copy(update={"path": path})
+        async with open_services(compare.model_copy(update={"source": source})):
+            pass
 
 
 def test_a_template_may_be_named_by_its_path(tmp_path):

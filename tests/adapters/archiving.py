@@ -37,15 +37,19 @@ def pdf_pages(data):
 
 
 def tar_bytes(files, tar_format=tarfile.PAX_FORMAT):
-    """Of names and contents, or pairs of them; None makes a folder."""
+    """Of names and contents, or pairs of them; None makes a folder, a type and a name a link."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w", format=tar_format) as archive:
         for name, content in files.items() if isinstance(files, dict) else files:
             info = tarfile.TarInfo(name)
             info.mtime = 1_700_000_000
-            info.type = tarfile.DIRTYPE if content is None else tarfile.REGTYPE
-            info.size = len(content or b"")
-            archive.addfile(info, io.BytesIO(content or b""))
+            if content is None:
+                info.type = tarfile.DIRTYPE
+            elif isinstance(content, tuple):
+                info.type, info.linkname = content
+            data = content if isinstance(content, bytes) else b""
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
     return file.getvalue()
 
 

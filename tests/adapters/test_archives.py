@@ -142,7 +142,33 @@ def test_names_that_are_no_utf8_are_readable(tmp_path):
     assert name.endswith(".png")
 
 
-def test_links_and_folders_in_archives_are_no_items(tmp_path):
+def test_links_in_a_tar_are_items_where_they_lead_to_a_member(tmp_path):
+    files = {
+        "d/later.png": (tarfile.SYMTYPE, "../a.png"),
+        "a.png": png(1),
+        "b.png": (tarfile.LNKTYPE, "./a.png"),
+        "c.png": (tarfile.SYMTYPE, "b.png"),
+        "round.png": (tarfile.SYMTYPE, "round.png"),
+        "out.png": (tarfile.SYMTYPE, "../../etc/passwd"),
+        "out.txt": (tarfile.SYMTYPE, "/etc/passwd"),
+        "folder.png": (tarfile.SYMTYPE, "d"),
+    }
+    (tmp_path / "a.tar").write_bytes(tar_bytes(files))
+    source = source_of(tmp_path / "a.tar")
+    assert ids_of(source) == ["d/later.png", "a.png", "b.png", "c.png"]
+    assert source.counts == {"links": 3, "not_image": 1}
+    assert len({image["offset_bytes"] for image in images_of(source)}) == 1
+
+
+@pytest.mark.parametrize("tar_format", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_a_link_to_a_long_name_finds_it(tmp_path, tar_format):
+    name = "n" * 200 + "/ä.png"
+    files = {name: png(1), "b.png": (tarfile.LNKTYPE, name)}
+    (tmp_path / "a.tar").write_bytes(tar_bytes(files, tar_format))
+    assert ids_of(source_of(tmp_path / "a.tar")) == [name, "b.png"]
+
+
+def test_links_that_lead_out_of_archives_and_folders_are_no_items(tmp_path):
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w") as archive:
         for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.CHRTYPE):
@@ -157,7 +183,9 @@ def test_links_and_folders_in_archives_are_no_items(tmp_path):
         archive.writestr(link, "/etc/passwd")
         archive.writestr("folder.png/", b"")
         archive.writestr("a.png", png())
-    assert ids_of(source_of(tmp_path / "a.zip")) == ["a.png"]
+    source = source_of(tmp_path / "a.zip")
+    assert ids_of(source) == ["a.png"]
+    assert source.counts == {"links": 1}
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -308,7 +336,7 @@ def test_archives_in_a_folder_are_passed_over(tmp_path):
     (tmp_path / "b.tar").write_bytes(tar_bytes({"a.png": png()}))
     source = source_of(tmp_path)
     assert ids_of(source) == []
-    assert source.counts == {"not_image": 2}
+    assert source.counts == {"archive": 2}
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

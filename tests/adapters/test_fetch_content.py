@@ -8,7 +8,7 @@ import httpx
 import pytest
 from aiohttp import web
 
-from tests.adapters.fetching import BODY, endless, error_of, fetcher, hang, ok, serving
+from tests.adapters.fetching import BODY, endless, error_of, fetcher, hang, ok, serving, status
 from vision_pipeline.adapters.fetch.body import read_image
 from vision_pipeline.core.errors import ErrorCode, ItemError
 from vision_pipeline.core.image_decoding import open_image
@@ -120,6 +120,41 @@ async def test_a_short_body_that_is_no_image_is_unreadable(body):
 async def test_what_may_be_decoded_passes(start, length):
     body = start + b"1 " * length
     assert await body_of(ok(body)) == body
+
+
+@pytest.mark.parametrize("piece_bytes", [1, 7, 10_000])
+@pytest.mark.parametrize("behind", [b"", bytes(100), b"rubbish"])
+async def test_a_body_in_several_gzip_members_is_unpacked_as_a_whole(piece_bytes, behind):
+    packed = gzip.compress(BODY[:3000]) + gzip.compress(b"") + gzip.compress(BODY[3000:]) + behind
+    pieces = [packed[at : at + piece_bytes] for at in range(0, len(packed), piece_bytes)]
+    assert await read_image(arriving(*pieces, **PACKED), max_bytes=10_000) == BODY
+    with pytest.raises(ItemError, match="max_source_bytes"):
+        await read_image(arriving(*pieces, **PACKED), max_bytes=4_000)
+
+
+@pytest.mark.parametrize("cut", [slice(0, 25), slice(0, -1), slice(0, -8)])
+async def test_a_packed_body_that_is_cut_is_fetched_again(cut):
+    packed = gzip.compress(BODY, mtime=0)
+    answers = [ok(packed[cut], Content_Encoding="gzip"), ok(packed, Content_Encoding="gzip")]
+    async with serving({"/a": answers}) as (_, base), fetcher() as fetching:
+        assert (await fetching.fetch(f"{base}/a")).data == BODY
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zlib.compress])
+async def test_a_packed_body_whose_checksum_is_wrong_stays_a_missing_source(pack):
+    packed = pack(BODY)[:-4] + bytes(4)
+    error = await error_for(ok(packed, Content_Encoding="gzip"))
+    assert error.code == ErrorCode.SOURCE_MISSING
+    assert "damaged" in error.detail
+
+
+async def test_a_part_that_nobody_asked_for_is_fetched_again():
+    answers = [status(206, BODY[:2000], Content_Range="bytes 0-1999/5008"), ok()]
+    async with serving({"/a": answers}) as (_, base), fetcher() as fetching:
+        assert (await fetching.fetch(f"{base}/a")).data == BODY
+    error = await error_for(answers[0])
+    assert error.code == ErrorCode.SOURCE_MISSING
+    assert "206" in error.detail
 
 
 def arriving(*chunks, **headers):

@@ -72,6 +72,25 @@ LITERALS = [
     "localhost.",
     "LOCALHOST",
     "images.localhost",
+    "ip6-localhost",
+    "localhost.localdomain",
+    "\u24dbocalhost",
+    "xn--",
+    "xn--a",
+    "192.0.0.192",
+    "168.63.129.16",
+]
+NEVER = [
+    "169.254.169.254",
+    "192.0.0.192",
+    "168.63.129.16",
+    "[fe80::1%25lo]",
+    "[fd00:ec2::254]",
+    "[::ffff:169.254.169.254]",
+    "2852039166",
+    "0xa9fea9fe",
+    "169.254.169.254.",
+    "169.16689662",
 ]
 REDIRECTS = [
     "http://127.0.0.1/",
@@ -232,6 +251,28 @@ async def test_a_proxy_in_the_environment_is_not_used(wire, monkeypatch, name):
         assert (await fetching.fetch("http://images.example/a")).data == BODY
         assert not await fetching.is_changed("http://images.example/a", '"a"')
     assert set(wire.reached) == {PUBLIC}
+
+
+@pytest.mark.parametrize("host", NEVER)
+async def test_a_metadata_service_is_blocked_even_where_private_addresses_are_allowed(wire, host):
+    async with fetcher() as fetching:
+        error = await refused(fetching, wire, f"http://{host}/latest/meta-data/")
+    assert "allow_private_urls" not in error.detail
+
+
+async def test_a_name_of_a_metadata_service_is_blocked_where_private_addresses_are_allowed(wire):
+    resolve = answering(["169.254.169.254", "fd00:ec2::254"])
+    async with fetcher(resolve=resolve) as fetching:
+        await refused(fetching, wire, "http://metadata.example/a")
+
+
+async def test_a_redirect_to_a_metadata_service_is_blocked_where_private_ones_are_allowed(wire):
+    script = {"/a": [status(302, Location="http://169.254.169.254/latest/meta-data/")]}
+    async with serving(script) as (_, base), fetcher() as fetching:
+        wire.lead("127.0.0.1", base)
+        error = await error_of(fetching, f"{base}/a")
+    assert error.code == ErrorCode.BLOCKED_URL
+    assert wire.reached == ["127.0.0.1"]
 
 
 async def test_a_private_address_is_reached_where_it_is_allowed(wire):

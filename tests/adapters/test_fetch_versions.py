@@ -10,6 +10,7 @@ from tests.adapters.fetching import (
     closed_fetcher,
     drop,
     endless,
+    error_of,
     fetcher,
     hang,
     ok,
@@ -120,6 +121,12 @@ async def test_an_image_brings_its_version():
     async with serving(script) as (_, base), fetcher() as fetching:
         versions = [(await fetching.fetch(f"{base}/{path}")).version for path in "acd"]
     assert versions == ['W/"a"', OLD, ""]
+
+
+async def test_what_is_no_image_brings_its_version_too():
+    async with serving({"/a": [ok(b"<html>", ETag='"a"')]}) as (_, base), fetcher() as fetching:
+        error = await error_of(fetching, f"{base}/a")
+    assert (error.code, error.version) == ("unreadable_image", '"a"')
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 
 from tests.adapters.archiving import PACK
 from vision_pipeline.adapters.images import ImageReader, TarReader, ZipReader
+from vision_pipeline.adapters.images.parquet_rows import PathInsteadError
 from vision_pipeline.core.errors import ErrorCode, ItemError
 from vision_pipeline.core.records import ImageRef, SourceImage
 
@@ -82,6 +83,11 @@ async def test_a_name_that_is_no_utf8_is_read_through_its_file_url(odd_folder):
 @pytest.mark.parametrize("uri", ["", "/nowhere/at/all.png", "/nul\x00.png", "/" + "x" * 5000])
 async def test_what_is_not_there_is_a_missing_source(uri):
     assert await code_of(uri) == ErrorCode.SOURCE_MISSING
+
+
+async def test_space_around_a_name_is_made_visible(tmp_path):
+    with pytest.raises(ItemError, match=r"' a\.png ', with space"):
+        await reader().read(ImageRef(f"{tmp_path}/ a.png "))
 
 
 async def test_a_file_that_may_not_be_read_is_a_missing_source_with_the_cause(tmp_path):
@@ -197,6 +203,42 @@ async def test_a_member_is_read_by_who_reads_its_kind_of_container(uri):
     assert image == SourceImage(BODY, "17")
 
 
+class PathRows:
+    """A table whose rows have no bytes, but paths."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def read(self, member, ref, *, max_bytes):
+        raise PathInsteadError(0, self.path)
+
+
+@pytest.mark.parametrize("in_url", [False, True])
+@pytest.mark.parametrize(
+    "path", ["./b c.png", "b c.png", "/FOLDER/b c.png", "file:///FOLDER/b%20c.png"]
+)
+async def test_a_row_without_bytes_leads_to_the_file_that_its_path_names(tmp_path, path, in_url):
+    (tmp_path / "b c.png").write_bytes(BODY)
+    table = tmp_path / "t.parquet"
+    rows = PathRows(path.replace("/FOLDER", str(tmp_path)))
+    uri = f"parquet://image/0::{table.as_uri() if in_url else table}"
+    reading = reader(members={"parquet": rows})
+    read = await reading.read(ImageRef(uri, version="7"))
+    assert (read.data, read.version) == (BODY, "7")
+
+
+async def test_a_row_without_bytes_leads_to_no_other_row_and_nowhere_else_than_a_manifest():
+    for path, code in (
+        ("parquet://image/0::/t.parquet", "source_missing"),
+        ("none.png", "source_missing"),
+        ("ftp://127.0.0.1/a.png", "blocked_url"),
+    ):
+        reading = reader(members={"parquet": PathRows(path)})
+        with pytest.raises(ItemError, match="row 0 has no bytes, only the path") as caught:
+            await reading.read(ImageRef("parquet://image/0::/nowhere/t.parquet"))
+        assert caught.value.code == code
+
+
 async def test_a_member_that_is_too_large_is_refused_unread_where_its_size_is_known():
     uri = "tar://a.png::/x.tar"
     members = {"tar": MemoryMembers({uri: BODY}), "zip": NoMembers()}
@@ -217,9 +259,7 @@ async def test_what_the_reader_of_members_says_is_passed_on():
         "zip://a.jpg::http://host/x.zip",
         "zip://a.jpg::https://host/x.zip",
         "zip://a.jpg::sftp://10.0.0.1/x.zip",
-        "tar://x::zip://y::/z",
-        "tar://x::http://127.0.0.1/y::/z",
-        "tar://x::tar://y::s3://b/z",
+        "tar://x::zip://y::http://127.0.0.1/z",
         "parquet://image/0::odd://a/b",
     ],
 )
@@ -228,6 +268,63 @@ async def test_a_member_whose_container_could_lead_to_a_private_address_is_block
     assert await code_of(uri, reader(members=nobody)) == ErrorCode.BLOCKED_URL
     members = dict.fromkeys(["tar", "zip", "parquet"], MemoryMembers({uri: BODY}))
     assert await data_of(uri, reader(members=members, allow_private=True)) == BODY
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "zip://a.jpg::http://169.254.169.254/x.zip",
+        "zip://a.jpg::https://user@[fd00:ec2:0:0:0:0:0:254]:80/x.zip",
+        "ftp://2852039166/a.jpg",
+        "simplecache://x::http://169.254.169.254/a.jpg",
+    ],
+)
+async def test_a_metadata_service_is_blocked_even_where_private_addresses_are_allowed(uri):
+    nobody = {"zip": NoMembers()}
+    assert await code_of(uri, reader(members=nobody, allow_private=True)) == ErrorCode.BLOCKED_URL
+
+
+@pytest.mark.parametrize("name", ["a::http://127.0.0.1/y.jpg", "zip://x::s3://b/y.jpg", "::b.jpg"])
+async def test_a_members_name_may_look_like_a_chain(tmp_path, name):
+    archives = ZipReader()
+    members = {"tar": TarReader(), "zip": archives}
+    for scheme, pack in PACK.items():
+        (tmp_path / f"x.{scheme}").write_bytes(pack({name: BODY}))
+        uri = f"{scheme}://{name}::{tmp_path}/x.{scheme}"
+        assert await data_of(uri, reader(members=members)) == BODY
+    archives.close()
+
+
+async def test_what_became_a_link_that_leaves_the_source_is_not_read(tmp_path):
+    root = tmp_path / "root"
+    root.mkdir()
+    (tmp_path / "secret.png").write_bytes(BODY)
+    (tmp_path / "secret.tar").write_bytes(PACK["tar"]({"a.png": BODY}))
+    (root / "a.png").symlink_to(tmp_path / "secret.png")
+    (root / "x.tar").symlink_to(tmp_path / "secret.tar")
+    (root / "folder").symlink_to(tmp_path)
+    reading = reader(root=root, members={"tar": TarReader()})
+    for uri in (
+        root / "a.png",
+        (root / "a.png").as_uri(),
+        root / "folder" / "secret.png",
+        f"tar://a.png::{root}/x.tar",
+    ):
+        assert await code_of(uri, reading) == ErrorCode.SOURCE_MISSING
+    with pytest.raises(ItemError, match=r"source\.follow_links"):
+        await reading.read(ImageRef(str(root / "a.png")))
+    assert await data_of(root / "a.png") == BODY
+
+
+async def test_links_within_the_source_are_read(tmp_path):
+    (tmp_path / "a.png").write_bytes(BODY)
+    (tmp_path / "b.png").symlink_to("a.png")
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    reading = reader(root=tmp_path.resolve())
+    assert await data_of(tmp_path / "b.png", reading) == BODY
+    assert await code_of(tmp_path / "loop.png", reading) == ErrorCode.SOURCE_MISSING
+    alone = reader(root=(tmp_path / "a.png").resolve())
+    assert await data_of(tmp_path / "a.png", alone) == BODY
 
 
 async def test_a_member_that_nobody_reads_is_blocked():

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 from datetime import date
 from decimal import Decimal
 
@@ -11,7 +12,7 @@ import pyarrow.parquet as pa_parquet
 import pytest
 from PIL import Image
 
-from vision_pipeline.adapters.sources import open_source
+from vision_pipeline.adapters.sources import open_source, tables
 from vision_pipeline.adapters.sources.batches import BATCH_ROWS
 from vision_pipeline.adapters.sources.manifest import ManifestColumns, ManifestSource
 from vision_pipeline.adapters.sources.pages import Pages
@@ -280,8 +281,27 @@ def test_a_column_that_is_there_twice_is_refused(tmp_path):
     [
         ("m.csv", b"image,n\na,1\nb\n", "Expected 2 columns"),
         ("m.csv", b"image\n\xe9\n", "UTF8"),
-        ("m.jsonl", b'{"image": "a"}\n{"image": \n', "JSON parse error"),
-        ("m.jsonl", b'[{"image": "a"}]', "JSON parse error"),
+        ("m.jsonl", b'{"image": "a"}\n{"image": \n', "line 2 is no JSON"),
+        ("m.jsonl", b'[{"image": "a"}]', "line 1 is a list"),
+        ("m.jsonl", b'{"image": "a"}\n\n{"image": "\\ud800"}\n', "line 3 is no JSON in UTF-8"),
+        (
+            "m.jsonl",
+            b'\xef\xbb\xbf{"image": "a"}\n{"image": "\xe9"}\n',
+            "line 2 is no JSON in UTF-8",
+        ),
+        (
+            "m.jsonl",
+            b'{"image": "a", "n": 1}\n{"image": "b", "n": [1]}',
+            "line 2 has a list in 'n'",
+        ),
+        ("m.jsonl", b'{"image": "a", "image": "b"}', "specified twice"),
+        ("m.jsonl", b'{"image": "a\\u0000", "n": [\n', "line 1 is no JSON"),
+        ("m.jsonl", b'{"n": 1}\n{"x": ' + b"[" * 20_000 + b"]" * 20_000 + b"}", "line 2 nests"),
+        ("m.jsonl", b'{"x":' + b"[\n" * 20_000, "nests lists or objects more than 32 deep"),
+        ("m.csv", "image,n\na,1\n".encode("utf-16"), "encoding"),
+        ("m.csv", "image,n\na,1\n".encode("utf-16-be"), "encoding"),
+        ("m.tsv", "image\tn\na\t1\n".encode("utf-32"), "encoding"),
+        ("m.jsonl", '{"image": "a"}\n'.encode("utf-16"), "encoding"),
         ("m.parquet", b"no parquet", "Parquet"),
         ("m.csv.gz", b"not packed", "gzip"),
     ],
@@ -291,6 +311,30 @@ def test_what_cannot_be_parsed_is_named_with_the_cause(tmp_path, name, content, 
     complaint = complaint_of(manifest(tmp_path / name))
     assert str(tmp_path / name) in complaint
     assert words in complaint
+    assert complaint.isprintable()
+
+
+def test_a_line_of_json_that_is_longer_than_a_block_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "_BLOCK_BYTES", 1000)
+    text = json.dumps({"image": "a"}) + "\n" + json.dumps({"image": "a" * 5000}) + "\n"
+    (tmp_path / "m.jsonl").write_text(text)
+    assert "line 2 is longer than 1000 bytes" in complaint_of(manifest(tmp_path / "m.jsonl"))
+
+
+def test_a_value_of_json_may_be_nested_32_deep(tmp_path):
+    value = json.loads("[" * 31 + "]" * 31)
+    (tmp_path / "m.jsonl").write_text(json.dumps({"image": "a", "x": value}))
+    assert rows_of(manifest(tmp_path / "m.jsonl"))[0]["x"] == value
+
+
+@pytest.mark.parametrize("name", ["m.csv", "m.jsonl", "m.parquet"])
+def test_a_manifest_that_is_a_pipe_or_a_folder_is_refused(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    assert "not a regular file" in complaint_of(manifest(tmp_path / name))
+    assert "not a regular file" in complaint_of(manifest(f"file://{tmp_path}/{name}"))
+    (tmp_path / name).unlink()
+    (tmp_path / name).mkdir()
+    assert "not a regular file" in complaint_of(manifest(tmp_path / name))
 
 
 def test_a_type_that_was_guessed_wrong_says_how_to_set_it(tmp_path, monkeypatch):
@@ -426,6 +470,72 @@ def test_a_pattern_may_name_remote_files(bucket):
     found = [uris[0].lstrip("/") for uris in uris_of(manifest(f"{bucket}/*.csv"))]
     assert [uri.rpartition("/")[2] for uri in found] == ["a.png", "b.png"]
     assert fsspec.core.url_to_fs(found[0])[1] == fsspec.core.url_to_fs(f"{bucket}/a.png")[1]
+
+
+def damaged_parquet(path):
+    """A file of two row groups, of which the second cannot be decoded."""
+    table = pa.table({"image": ["a.png", "b.png"], "n": [1, 2]})
+    pa_parquet.write_table(table, path, row_group_size=1, compression="zstd", use_dictionary=False)
+    at = pa_parquet.ParquetFile(path).metadata.row_group(1).column(0).data_page_offset
+    data = bytearray(path.read_bytes())
+    data[at : at + 12] = b"\xff" * 12
+    path.write_bytes(data)
+
+
+def test_a_damaged_parquet_file_among_others_is_an_item_that_cannot_be_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "BATCH_ROWS", 1)
+    good = pa.table({"image": ["c.png"], "n": [3]})
+    (tmp_path / "1.parquet").write_bytes(b"no parquet at all")
+    damaged_parquet(tmp_path / "2.parquet")
+    pa_parquet.write_table(good, tmp_path / "3.parquet")
+    (tmp_path / "4.parquet").write_bytes(b"")
+    rows = rows_of(manifest(tmp_path / "*.parquet"))
+    assert [(row["item_id"], row["n"]) for row in rows] == [
+        ("a.png", 1),
+        ("c.png", 3),
+        ("1.parquet/(damaged from row 0 on)", None),
+        ("2.parquet/(damaged from row 1 on)", None),
+        ("4.parquet/(damaged from row 0 on)", None),
+    ]
+    assert {image["uri"] for row in rows[2:3] for image in row["images"]} == {
+        f"parquet://image/(damaged from row 0 on)::{tmp_path}/1.parquet"
+    }
+
+
+@pytest.mark.parametrize("columns", [{}, {"group_by": "n"}])
+def test_damage_stops_the_run_where_nothing_is_left_or_groups_would_lack_images(tmp_path, columns):
+    (tmp_path / "1.parquet").write_bytes(b"no parquet at all")
+    if columns:
+        pa_parquet.write_table(pa.table({"image": ["c.png"], "n": [3]}), tmp_path / "2.parquet")
+    for name in ("1.parquet", "*.parquet"):
+        assert "1.parquet: cannot be read" in complaint_of(manifest(tmp_path / name, **columns))
+
+
+def test_credentials_of_a_url_stand_in_no_table(tmp_path):
+    (tmp_path / "m.csv").write_text(
+        "image\nhttps://me:secret@example.org/a.png\nsftp://me:x@h/b.png\n"
+    )
+    rows = rows_of(manifest(tmp_path / "m.csv"))
+    assert [row["item_id"] for row in rows] == [
+        "https://***@example.org/a.png",
+        "sftp://***@h/b.png",
+    ]
+    # The one is refused for what stands there, the other cannot be read without.
+    assert rows[0]["images"][0]["uri"] == "https://***@example.org/a.png"
+    assert rows[1]["images"][0]["uri"] == "sftp://me:x@h/b.png"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("m.csv", "image;n\na.png;1\n", "delimiter seems to be ';'"),
+        ("m.tsv", "image,n\na.png,1\n", "delimiter seems to be ','"),
+        ("m.jsonl", '{"image": ["a.png"]}\n', "the image column holds text"),
+    ],
+)
+def test_a_table_that_is_written_otherwise_is_told_how_it_may_be(tmp_path, name, text, told):
+    (tmp_path / name).write_text(text)
+    assert told in complaint_of(manifest(tmp_path / name))
 
 
 def test_a_pattern_without_a_match_is_named(tmp_path, bucket):

@@ -341,7 +341,10 @@ def settled(store, question="q1"):
 
 def test_nothing_is_settled_at_first(store):
     found = store.settled("q1")
-    assert (found.num_rows, found.schema.names) == (0, ["_fingerprint", "is_answer", "versions"])
+    assert (found.num_rows, found.schema.names) == (
+        0,
+        ["_fingerprint", "is_answer", "is_unread", "versions"],
+    )
 
 
 def test_settled_items_tell_the_versions_of_their_images(store):

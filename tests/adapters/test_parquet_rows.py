@@ -32,15 +32,18 @@ def written(path, images, kind=None, **options):
     return path
 
 
+UNREADABLE = ErrorCode.UNREADABLE_IMAGE
+
+
 def read(reader, path, row, *, column="image", version="", max_bytes=10**9):  # noqa: PLR0913
     member = Member("parquet", f"{column}/{row}", str(path))
     return reader.read(member, ImageRef(member.uri, version=version), max_bytes=max_bytes)
 
 
-def complaint_of(reader, path, row, **options):
+def complaint_of(reader, path, row, code=ErrorCode.SOURCE_MISSING, **options):
     with pytest.raises(ItemError) as caught:
         read(reader, path, row, **options)
-    assert caught.value.code is ErrorCode.SOURCE_MISSING
+    assert caught.value.code is code
     return caught.value.detail
 
 
@@ -99,7 +102,6 @@ def test_a_row_may_be_read_again(tmp_path, reader):
 
 
 def test_rows_that_were_forgotten_are_decoded_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(parquet_file, "_BATCH_BYTES", 1000)
     images = [b"%03d" % row * 1000 for row in range(20)]
     path = written(tmp_path / "m.parquet", images)
     reader = ParquetReader(passed=PassedRows(memory_bytes=5000, max_segments=0))
@@ -110,7 +112,6 @@ def test_rows_that_were_forgotten_are_decoded_again(tmp_path, monkeypatch):
 
 def test_rows_far_before_the_first_that_is_asked_are_not_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(parquet_rows, "_KEPT_BEFORE_ROWS", 2)
-    monkeypatch.setattr(parquet_file, "_MAX_BATCH_ROWS", 1)
     passed = PassedRows()
     reader = ParquetReader(passed=passed)
     path = written(tmp_path / "m.parquet", [png(shade) for shade in range(10)])
@@ -123,7 +124,6 @@ def test_rows_far_before_the_first_that_is_asked_are_not_kept(tmp_path, monkeypa
 
 def test_a_cursor_that_gives_way_is_led_to_its_end(tmp_path, monkeypatch, decoded):
     monkeypatch.setattr(parquet_rows, "_MAX_CURSORS", 2)
-    monkeypatch.setattr(parquet_file, "_MAX_BATCH_ROWS", 1)
     reader = ParquetReader()
     path = written(tmp_path / "m.parquet", [png(s) for s in range(30)], row_group_size=5)
     order = [group * 5 + row for row in range(5) for group in range(6)]
@@ -134,7 +134,6 @@ def test_a_cursor_that_gives_way_is_led_to_its_end(tmp_path, monkeypatch, decode
 
 def test_cursors_whose_pages_are_large_give_way_too(tmp_path, monkeypatch, decoded):
     monkeypatch.setattr(parquet_rows, "_CURSOR_BYTES", 1000)
-    monkeypatch.setattr(parquet_file, "_MAX_BATCH_ROWS", 1)
     reader = ParquetReader()
     path = written(tmp_path / "m.parquet", [os.urandom(500) for _ in range(8)], row_group_size=4)
     for row in (0, 4, 1, 5):
@@ -146,7 +145,6 @@ def test_cursors_whose_pages_are_large_give_way_too(tmp_path, monkeypatch, decod
 
 def test_files_beyond_those_kept_open_are_opened_again(tmp_path, monkeypatch):
     monkeypatch.setattr(parquet_rows, "_MAX_COLUMNS", 2)
-    monkeypatch.setattr(parquet_file, "_MAX_BATCH_ROWS", 1)
     reader = ParquetReader()
     paths = [written(tmp_path / f"{n}.parquet", [png(n), png(n + 10)]) for n in range(4)]
     for row in (0, 1):
@@ -224,11 +222,20 @@ def test_what_is_no_file_is_missing(tmp_path, reader):
     assert complaint_of(reader, tmp_path, 0) == "not a regular file"
     assert complaint_of(reader, "memory://none/m.parquet", 0)
     (tmp_path / "m.parquet").write_bytes(b"no parquet")
-    assert "cannot be read" in complaint_of(reader, tmp_path / "m.parquet", 0)
+    assert "cannot be read" in complaint_of(reader, tmp_path / "m.parquet", 0, UNREADABLE)
+
+
+def test_rows_that_could_not_be_listed_say_why(tmp_path, reader):
+    path = written(tmp_path / "m.parquet", [png(0)])
+    place = "(damaged from row 7 on)"
+    assert place in complaint_of(reader, path, place, UNREADABLE)
+    assert place in complaint_of(reader, path, place, UNREADABLE, column="other")
+    path.write_bytes(b"no parquet")
+    os.utime(path, (1, 1))
+    assert "ArrowInvalid" in complaint_of(reader, path, place, UNREADABLE, version=str(10**9))
 
 
 def test_a_file_of_another_time_than_the_listed_one_is_refused(tmp_path, reader, monkeypatch):
-    monkeypatch.setattr(parquet_file, "_MAX_BATCH_ROWS", 1)
     path = written(tmp_path / "m.parquet", [png(0), png(1), png(2)])
     version = str(path.stat().st_mtime_ns)
     assert read(reader, path, 0, version=version) == png(0)
@@ -251,30 +258,102 @@ def damaged(path):
 
 
 def test_damage_costs_the_rows_behind_it_in_its_group_and_no_others(tmp_path, decoded, monkeypatch):
-    monkeypatch.setattr(parquet_file, "_MAX_BATCH_ROWS", 1)
     images = damaged(tmp_path / "m.parquet")
     reader = ParquetReader()
     path = tmp_path / "m.parquet"
-    assert "cannot be read" in complaint_of(reader, path, 2)
-    assert "cannot be read" in complaint_of(reader, path, 1)
+    assert "cannot be read" in complaint_of(reader, path, 2, UNREADABLE)
+    assert "cannot be read" in complaint_of(reader, path, 1, UNREADABLE)
     assert [read(reader, path, row) for row in (3, 4, 5)] == images[3:]
     assert max(decoded.values()) == 1
     reader.close()
 
 
 def test_damage_found_while_making_room_does_not_harm_the_one_who_asks(tmp_path, monkeypatch):
-    monkeypatch.setattr(parquet_file, "_MAX_BATCH_ROWS", 1)
     monkeypatch.setattr(parquet_rows, "_MAX_CURSORS", 1)
     images = damaged(tmp_path / "m.parquet")
     reader = ParquetReader()
     path = tmp_path / "m.parquet"
     assert read(reader, path, 0) == images[0]
     assert read(reader, path, 3) == images[3]
-    assert "cannot be read" in complaint_of(reader, path, 1)
+    assert "cannot be read" in complaint_of(reader, path, 1, UNREADABLE)
     reader.close()
 
 
+# --- pages that are too large
+
+
+def test_rows_in_and_behind_a_page_that_is_too_large_are_refused_and_those_before_are_read(
+    tmp_path, decoded
+):
+    images = [bytes([row % 256]) * 1500 for row in range(2000)] + [bytes(5 * 10**6)]
+    path = written(tmp_path / "m.parquet", images, use_dictionary=False, compression="zstd")
+    assert path.stat().st_size < 50_000
+    reader = ParquetReader(max_page_bytes=2_000_000)
+    for row in (2000, 1024, 1999):
+        with pytest.raises(ItemError, match=r"max_decode_bytes.*row_group_size=100") as caught:
+            read(reader, path, row)
+        assert caught.value.code is ErrorCode.IMAGE_TOO_LARGE
+    assert not decoded
+    assert [read(reader, path, row) for row in (1023, 0, 512)] == [
+        images[1023],
+        images[0],
+        images[512],
+    ]
+    assert max(decoded) == 1023
+    reader.close()
+
+
+def test_a_page_of_paths_beside_the_bytes_may_be_too_large_as_well(tmp_path):
+    rows = [{"bytes": png(0), "path": "a" * 10**6}]
+    path = written(tmp_path / "m.parquet", rows, HUB_TYPE, use_dictionary=False)
+    reader = ParquetReader(max_page_bytes=500_000)
+    with pytest.raises(ItemError) as caught:
+        read(reader, path, 0)
+    assert caught.value.code is ErrorCode.IMAGE_TOO_LARGE
+    reader.close()
+
+
+def test_other_row_groups_than_that_of_a_large_page_are_read(tmp_path):
+    images = [png(0), bytes(10**6), png(1)]
+    path = written(tmp_path / "m.parquet", images, row_group_size=1, use_dictionary=False)
+    reader = ParquetReader(max_page_bytes=500_000)
+    assert [read(reader, path, row) for row in (2, 0)] == [png(1), png(0)]
+    reader.close()
+
+
+def test_what_stands_in_place_of_a_page_costs_the_rows_of_its_group(tmp_path, reader):
+    images = [os.urandom(100) for _ in range(4)]
+    path = written(
+        tmp_path / "m.parquet", images, row_group_size=2, use_dictionary=False, compression="none"
+    )
+    start = pa_parquet.read_metadata(path).row_group(1).column(0).data_page_offset
+    data = bytearray(path.read_bytes())
+    data[start : start + 4] = b"\x19\x19\x19\x19"
+    path.write_bytes(data)
+    assert [read(reader, path, row) for row in (0, 1)] == images[:2]
+    with pytest.raises(ItemError) as caught:
+        read(reader, path, 2)
+    assert caught.value.code is ErrorCode.UNREADABLE_IMAGE
+
+
+def test_a_value_that_a_dictionary_repeats_is_unpacked_once_at_a_time(tmp_path, reader):
+    path = written(tmp_path / "m.parquet", [bytes(10**6)] * 300)
+    before = pa.total_allocated_bytes()
+    assert read(reader, path, 0) == bytes(10**6)
+    assert pa.total_allocated_bytes() - before < 10 * 10**6
+
+
 # --- behind a URL
+
+
+def test_a_large_page_behind_a_url_is_refused_too(tmp_path):
+    path = written(tmp_path / "m.parquet", [png(0), bytes(10**6)], use_dictionary=False)
+    fsspec.filesystem("memory").pipe_file("/test_parquet_rows/m.parquet", path.read_bytes())
+    reader = ParquetReader(max_page_bytes=500_000)
+    with pytest.raises(ItemError) as caught:
+        read(reader, "memory://test_parquet_rows/m.parquet", 0)
+    assert caught.value.code is ErrorCode.IMAGE_TOO_LARGE
+    reader.close()
 
 
 def test_a_remote_file_is_read(tmp_path, reader):

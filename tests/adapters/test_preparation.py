@@ -162,6 +162,26 @@ def test_a_worker_that_somebody_kills_is_replaced_and_its_image_done_again(worke
 
 
 @posix
+def test_a_worker_that_is_killed_while_it_starts_is_started_again(workers, tmp_path):
+    flag = tmp_path / "killed"
+    pool = workers(
+        f"if not os.path.exists({str(flag)!r}):\n"
+        f"    open({str(flag)!r}, 'w').close(); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    head, _ = pool.call(PREPARE, encoded())
+    assert head["source_format"] == "PNG"
+    assert flag.exists()
+
+
+@posix
+def test_a_decoder_that_ends_as_some_do_without_memory_names_the_limit(workers):
+    pool = workers("worker.prepare = lambda *_, **__: os.abort()")
+    code, detail = code_of(lambda: pool.call(PREPARE, b"any"))
+    assert code == ErrorCode.UNREADABLE_IMAGE
+    assert "image.max_decode_bytes" in detail
+
+
+@posix
 def test_a_decoder_that_hangs_is_stopped_by_the_clock(workers):
     pool = workers(
         "real = worker.prepare\n"
@@ -181,13 +201,30 @@ def test_a_decoder_that_hangs_is_stopped_by_the_clock(workers):
 @linux
 def test_an_image_that_needs_more_memory_than_allowed_is_too_large(workers):
     bomb = BytesIO()
-    Image.new("RGB", (6_000, 6_000)).save(bomb, "PNG", compress_level=1)
+    Image.new("RGB", (8_000, 8_000)).save(bomb, "PNG", compress_level=1)
     pool = workers(limits=WorkerLimits(max_bytes=128 * 1024 * 1024))
     code, detail = code_of(lambda: pool.call(PREPARE, bomb.getvalue()))
     assert code == ErrorCode.IMAGE_TOO_LARGE
     assert "max_decode_bytes" in detail
     head, _ = pool.call(PREPARE, encoded())
     assert head["source_format"] == "PNG"
+
+
+@linux
+@pytest.mark.parametrize("kind", ["WEBP", "BMP"])
+async def test_a_decoder_that_fails_for_want_of_memory_calls_no_healthy_file_damaged(
+    preparer, kind
+):
+    source = SourceImage(encoded(kind, (8_000, 6_000)))
+    settings = ImageSettings(max_source_bytes=200_000_000)
+    ours = preparer(settings, WorkerLimits(max_bytes=128 * 1024 * 1024))
+    with pytest.raises(ItemError, match=r"image\.max_decode_bytes") as caught:
+        await ours.prepare(source, page=None, max_sent_bytes=MOST)
+    assert caught.value.code == ErrorCode.IMAGE_TOO_LARGE
+    damaged = SourceImage(encoded(kind)[:60])
+    with pytest.raises(ItemError) as caught:
+        await ours.prepare(damaged, page=None, max_sent_bytes=MOST)
+    assert caught.value.code == ErrorCode.UNREADABLE_IMAGE
 
 
 def test_a_picture_inside_of_a_picture_is_bound_by_the_same_limit(workers):
@@ -285,7 +322,7 @@ def test_a_worker_in_this_process_answers_every_kind_of_task():
     replies.seek(0)
     prepared, data = read_frame(replies)
     assert (prepared["source_format"], data[:4]) == ("BMP", b"\x89PNG")
-    assert read_frame(replies) == ({}, b"")
+    assert read_frame(replies) == ({"note": ""}, b"")
     assert read_frame(replies)[0]["error"] == "unreadable_image"
     assert read_frame(replies)[0]["bug"].startswith("KeyError")
     assert read_frame(replies) is None

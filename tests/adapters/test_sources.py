@@ -8,7 +8,7 @@ import fsspec
 import pyarrow as pa
 import pytest
 
-from vision_pipeline.adapters.sources import open_source
+from vision_pipeline.adapters.sources import local_root, open_source
 from vision_pipeline.adapters.sources.batches import IMAGE_TYPE
 from vision_pipeline.core.errors import SourceError
 from vision_pipeline.core.records import ImageRef
@@ -160,6 +160,30 @@ def test_a_manifest_given_as_a_folder_is_refused(tmp_path):
     assert "source.manifest" in complaint_of(folder(tmp_path / "items.csv"))
 
 
+@pytest.fixture
+def deep(tmp_path):
+    """A folder with an image, and 1,500 folders in one another with one at the bottom."""
+    made = [tmp_path / "deep"]
+    while len(made) <= 1500:
+        made.append(made[-1] / "d")
+    for each in made:
+        each.mkdir()
+    (made[0] / "top.jpg").write_bytes(b"image")
+    (made[-1] / "a.jpg").write_bytes(b"image")
+    yield made[0]
+    (made[-1] / "a.jpg").unlink()
+    for each in reversed(made[1:]):
+        each.rmdir()
+
+
+def test_folders_may_be_nested_deeper_than_calls_of_functions(deep):
+    assert ids_of(folder(deep)) == ["d/" * 1500 + "a.jpg", "top.jpg"]
+
+
+def test_a_pattern_that_does_not_reach_the_bottom_says_so(deep):
+    assert "source.include" in complaint_of(folder(f"{deep}/**/*.jpg"))
+
+
 def test_a_folder_that_is_missing_is_named(tmp_path):
     assert str(tmp_path / "none") in complaint_of(folder(tmp_path / "none"))
 
@@ -198,6 +222,30 @@ def test_exactly_one_kind_of_source_is_given(settings):
         open_source(**settings)
 
 
+@pytest.mark.parametrize(
+    ("path", "root"),
+    [
+        ("", ""),
+        ("a[1]", "a[1]"),
+        ("b.png", "b.png"),
+        ("*.png", ""),
+        ("c/**/x-*.tar", "c"),
+        ("none/../b.png", "b.png"),
+        ("link", "c"),
+    ],
+)
+def test_the_root_holds_all_that_a_path_or_pattern_names(tmp_path, path, root):
+    put(tmp_path, "a[1]/a.png", "b.png", "c/d.png")
+    (tmp_path / "link").symlink_to("c")
+    expected = (tmp_path / root).resolve()
+    assert local_root(f"{tmp_path}/{path}") == expected
+    assert local_root(f"file://{tmp_path}/{path}") == expected
+
+
+def test_a_url_has_no_local_root():
+    assert local_root("s3://bucket/a") is None
+
+
 # --- folders behind fsspec
 
 
@@ -227,6 +275,14 @@ def test_a_remote_folder_is_listed_in_the_same_order(bucket):
     assert image["size_bytes"] == 5
     assert image["version"]
     assert source.counts == {"hidden": 1, "not_image": 1}
+
+
+def test_remote_folders_may_be_nested_deeper_than_calls_of_functions(bucket):
+    file_system = fsspec.filesystem("memory")
+    name = bucket.removeprefix("memory://") + "/d" * 1500
+    file_system.pseudo_dirs += [f"/{name[: len(name) - 2 * up]}" for up in range(1500)]
+    upload(f"memory://{name}/a.jpg")
+    assert ids_of(folder(bucket)) == ["d/" * 1500 + "a.jpg"]
 
 
 def test_a_remote_file_is_one_item(bucket):

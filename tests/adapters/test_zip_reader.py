@@ -134,7 +134,7 @@ def test_an_archive_that_changed_or_is_none_is_closed(tmp_path, files):
     assert read({"zip": reader}, ref) == b"changed"
     assert len(files.still_open()) == 1
     path.write_bytes(b"x" * 100)
-    assert code_of({"zip": reader}, ref) == ErrorCode.SOURCE_MISSING
+    assert code_of({"zip": reader}, ref) == ErrorCode.UNREADABLE_IMAGE
     assert files.still_open() == []
 
 

@@ -13,6 +13,21 @@ def test_plan_counts_what_a_run_would_ask(command, recipe_file):
     assert found["image_tokens"] == 4 * 8
 
 
+def test_plan_says_by_which_rule_image_tokens_are_counted(command, recipe_file):
+    assert "image tokens, exact" in command("plan", recipe_file).out
+    ended = command("plan", recipe_file, "--set", "model.name=our-own")
+    assert "by the default rule; our-own is not in models.yaml" in ended.out
+
+
+def test_plan_of_a_folder_of_archives_says_how_to_name_them(command, recipe_file, tmp_path):
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "shards" / "1.tar").write_bytes(b"")
+    ended = command("plan", recipe_file, "--source", tmp_path / "shards")
+    assert ended.code == 2
+    assert "1 archive" in ended.err
+    assert "FOLDER/*.tar" in ended.err
+
+
 def test_plan_makes_no_call_and_writes_no_run(command, recipe_file, synthetic, tmp_path):
     stats = f"{synthetic.base_url}/_emulator/stats"
     before = httpx.get(stats).json()["received"]

@@ -71,6 +71,16 @@ def test_doctor_finds_nothing_wrong(command, recipe_file):
     assert "FAIL" not in ended.out
 
 
+def test_doctor_looks_at_another_source_and_output(command, recipe_file, tmp_path):
+    (tmp_path / "blocked").write_text("a file")
+    nowhere, blocked = tmp_path / "nowhere", tmp_path / "blocked" / "out"
+    ended = command("doctor", recipe_file, "--source", nowhere, "--output", blocked)
+    assert ended.code == 2
+    assert f"FAIL  source: {nowhere}" in ended.out
+    assert "FAIL  output: " in ended.out
+    assert str(blocked) in ended.out
+
+
 def test_doctor_says_which_formats_need_an_extra(command, recipe_file, monkeypatch):
     monkeypatch.setitem(PLUGIN_PACKAGES, "PDF", "a_package_that_is_not_installed")
     ended = command("doctor", recipe_file)

@@ -18,7 +18,11 @@ output: {path: data/outputs}
 
 
 def parse(more="", *, overrides=()):
-    return parse_config(SMALLEST + dedent(more), file="receipts.yaml", overrides=overrides)
+    more = dedent(more)
+    given = {line.partition(":")[0] for line in more.splitlines()}
+    lines = [line for line in SMALLEST.splitlines() if line.partition(":")[0] not in given]
+    text = "\n".join([*lines, more])
+    return parse_config(text, file="receipts.yaml", overrides=overrides)
 
 
 def complaint(more="", *, overrides=()):
@@ -67,6 +71,7 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(more, parts):
         ("model: {base_url: host/v1}", ["model.base_url: 'host/v1'", "^https?://"]),
         ("model: {provider: openai}", ["model: provider `openai` needs `base_url`"]),
         ("model: {extra_body: {on: 2026-01-31}}", ["model.extra_body", "JSON"]),
+        ("image: {verify: off}", ["image.verify: false", "'full', 'structure'", "quotes"]),
         ("image: []", ["image: [] is not allowed; allowed: keys and values"]),
         ("budget:", ["budget: None is not allowed; allowed: keys and values"]),
         ("limits: {requests_per_minute: soon}", ["limits.requests_per_minute: 'soon'", "auto"]),
@@ -120,6 +125,8 @@ def test_keys_that_are_missing_are_named():
         ("a: !!python/object:os.system {}", ["a.yaml:1:4", "not valid YAML"]),
         ("[a]: 1", ["a.yaml:1:1", "not valid YAML"]),
         ("a: 2026-13-45", ["a.yaml: not valid YAML", "month"]),
+        ("a: {b: 1}\nc: 1\na: {b: 2}", ["a.yaml:3:1", "the key 'a' is there twice", "line 1"]),
+        ("x:\n  b: 1\n  'b': 2", ["a.yaml:3:3", "the key 'b' is there twice", "line 2"]),
         ("a: \x01", ["a.yaml: not valid YAML"]),
         ("a: " + "[" * 1200, ["a.yaml: not valid YAML", "depth"]),
         ("", ["a.yaml: expected keys and values, found None"]),

@@ -12,6 +12,7 @@ from vision_pipeline.core.imaging import as_it_is, check, prepare
 from vision_pipeline.core.pdf import count_pages
 from vision_pipeline.core.prompts import parse_template
 from vision_pipeline.core.question import Question
+from vision_pipeline.core.tiff import tiff_pages
 from vision_pipeline.core.tokens import DEFAULT_RULE
 
 COLOURS = [(200, 30, 30), (30, 160, 30), (30, 30, 200)]
@@ -110,6 +111,27 @@ def test_smaller_copies_of_a_page_are_no_pages():
     written = BytesIO()
     pages[0].save(written, "TIFF", save_all=True, append_images=pages[1:])
     assert prepare(written.getvalue(), ImageSettings()).note == ""
+
+
+@pytest.mark.parametrize("share", [0.4, 0.5, 0.6, 0.7, 0.9])
+def test_the_page_that_a_tiff_lost_by_a_cut_is_an_error(share):
+    noise = [Image.effect_noise((60, 60), 90) for _ in range(3)]
+    whole = BytesIO()
+    noise[0].save(whole, "TIFF", save_all=True, append_images=noise[1:], compression="tiff_lzw")
+    cut = whole.getvalue()[: int(len(whole.getvalue()) * share)]
+    pages = tiff_pages(BytesIO(cut), most=100).frames
+    assert prepare(cut, ImageSettings(), page=1).page == 1
+    assert len(pages) > 1
+    assert refused(cut, page=len(pages))[0] == ErrorCode.UNREADABLE_IMAGE
+    assert prepare(cut, ImageSettings()).note == f"first of {len(pages)} pages"
+
+
+def test_a_tiff_that_points_to_a_page_nowhere_is_one_image_and_says_so():
+    tiff = saved("TIFF", count=1)
+    at = int.from_bytes(tiff[4:8], "little")
+    at += 2 + 12 * int.from_bytes(tiff[at : at + 2], "little")
+    prepared = prepare(tiff[:at] + b"\x10" * 4 + tiff[at + 4 :], ImageSettings())
+    assert prepared.note == "the only page found; the file points to a further one"
 
 
 def test_pages_are_different_questions():

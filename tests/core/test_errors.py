@@ -83,3 +83,8 @@ def test_the_drawn_tree_names_every_error():
         "StrEnum",
     }
     assert {name for name in classes if name not in errors.__doc__} == set()
+
+
+def test_only_what_tells_of_an_images_bytes_may_change_with_them():
+    found = {code for code in ErrorCode if code.is_of_image}
+    assert found == {"unreadable_image", "unsupported_format", "image_too_large"}

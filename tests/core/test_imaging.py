@@ -2,12 +2,14 @@
 
 import json
 import struct
+import sys
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from random import Random
+from types import ModuleType
 
 import pytest
 from hypothesis import given, settings
@@ -604,6 +606,25 @@ def test_too_many_pixels_are_refused_by_the_header():
 def test_pillows_own_refusal_of_a_bomb_is_too_large():
     gif = b"GIF89a\xff\xff\xff\xff\x00\x00\x00,\x00\x00\x00\x00\xff\xff\xff\xff\x00\x08\x00"
     assert code_of(gif) == ErrorCode.IMAGE_TOO_LARGE
+
+
+def test_a_bomb_inside_of_an_icon_is_too_large(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1_000)
+    inner = encoded(Image.new("1", (300, 300)), "PNG")
+    icon = b"\x00\x00\x01\x00\x01\x00\x10\x10\x00\x00\x01\x00\x20\x00"
+    icon += len(inner).to_bytes(4, "little") + (22).to_bytes(4, "little")
+    assert code_of(icon + inner) == ErrorCode.IMAGE_TOO_LARGE
+
+
+def test_a_plugin_is_loaded_when_the_first_file_for_it_comes(monkeypatch):
+    package = ModuleType("pillow_heif")
+    opener = (lambda file, name: flag(), None)
+    package.register_heif_opener = lambda: Image.OPEN.__setitem__("HEIF", opener)
+    monkeypatch.setitem(sys.modules, "pillow_heif", package)
+    monkeypatch.setitem(Image.OPEN, "HEIF", None)  # is put back to what it was
+    del Image.OPEN["HEIF"]
+    source = b"\x00\x00\x00\x18ftypheic" + bytes(12)
+    assert prepare(source, ImageSettings(max_side_px=30)).width_px == 30
 
 
 @pytest.mark.parametrize("verify", ["full", "structure"])

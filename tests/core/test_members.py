@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vision_pipeline.core.members import Member, leads_home, parse_member, readable
+from vision_pipeline.core.members import (
+    Member,
+    damaged_from,
+    is_damaged,
+    leads_home,
+    parse_member,
+    readable,
+)
 
 CONTAINERS = ["/data/a b.tar", "s3://bucket/x.zip", "file:///x/caf%E9.zip", "memory://a.parquet"]
 
@@ -73,3 +80,8 @@ def test_every_name_becomes_text_that_stays(raw):
 )
 def test_only_files_and_stores_lead_home(scheme, location, is_safe):
     assert leads_home(scheme, location) == is_safe
+
+
+def test_what_stands_for_damage_is_told_from_other_names():
+    assert is_damaged(damaged_from("byte 512"))
+    assert not is_damaged("512")

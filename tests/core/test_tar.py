@@ -11,6 +11,7 @@ from vision_pipeline.core.tar import (
     BLOCK_BYTES,
     DamagedTarError,
     UnendedTarError,
+    files_of,
     is_header_of,
     tar_members,
 )
@@ -123,6 +124,39 @@ def test_links_folders_and_devices_are_no_files_and_have_no_content(kind):
         ("x", False),
         ("a.png", True),
     ]
+
+
+def linked(**links):
+    """One file `a.png` behind links of a type and a target."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        for name, (kind, target) in links.items():
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = kind, target
+            archive.addfile(link)
+        info = tarfile.TarInfo("a.png")
+        info.size = 1
+        archive.addfile(info, io.BytesIO(b"1"))
+    return files_of(found(file.getvalue()))
+
+
+def test_links_stand_for_the_file_that_they_lead_to():
+    files, lost = linked(hard=(tarfile.LNKTYPE, "./a.png"), soft=(tarfile.SYMTYPE, "x/../hard"))
+    assert [each.name for each in files] == ["hard", "soft", "a.png"]
+    assert len({each.offset_bytes for each in files}) == 1
+    assert lost == []
+
+
+def test_links_that_lead_nowhere_are_named():
+    names = {"round": "round", "out": "../a.png", "none": "b.png"}
+    files, lost = linked(**{name: (tarfile.SYMTYPE, target) for name, target in names.items()})
+    assert [each.name for each in files] == ["a.png"]
+    assert lost == ["round", "out", "none"]
+
+
+def test_files_without_links_are_all_there_is():
+    files, lost = linked()
+    assert ([each.name for each in files], lost) == (["a.png"], [])
 
 
 def test_a_link_with_a_long_target_does_not_change_the_next_name():

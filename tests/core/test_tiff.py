@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from vision_pipeline.core.tiff import page_frames
+from vision_pipeline.core.tiff import TiffPages, tiff_pages
 
 REDUCED, PAGE, MASK = 1, 2, 4
 
@@ -37,7 +37,7 @@ def tiff(kinds, *, order="<", is_big=False, field_type=4, last=0):
 
 
 def frames(data, most=100):
-    return page_frames(BytesIO(data), most=most)
+    return tiff_pages(BytesIO(data), most=most).frames
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -53,7 +53,7 @@ def test_the_pages_of_a_real_file_are_those_that_its_writer_counts():
     pages = [Image.new("L", (4, 4), shade) for shade in (0, 100, 200)]
     file = BytesIO()
     pages[0].save(file, "TIFF", save_all=True, append_images=pages[1:])
-    assert page_frames(file, most=100) == [0, 1, 2]
+    assert tiff_pages(file, most=100) == TiffPages([0, 1, 2])
 
 
 def test_a_file_that_holds_nothing_but_a_copy_is_one_image():
@@ -80,7 +80,7 @@ def test_copies_do_not_use_up_the_number_of_pages():
 
 def test_a_chain_of_copies_without_an_end_is_left_off():
     assert frames(tiff([0] + [REDUCED] * 1000), most=1) == [0]
-    assert page_frames(Endless(), most=5) == [0]
+    assert tiff_pages(Endless(), most=5).frames == [0]
 
 
 class Endless(BytesIO):
@@ -92,7 +92,7 @@ class Endless(BytesIO):
 
     def seek(self, offset, whence=0):
         self.at = offset
-        return offset
+        return 2**32 if whence else offset
 
     def read(self, size=-1):
         if self.at == 0:
@@ -114,8 +114,23 @@ def test_a_file_cut_off_in_its_pages_counts_the_missing_one_as_a_page():
     assert frames(tiff([0, 0, 0], last=10**6)) == [0, 1, 2, 3]
 
 
-def test_rubbish_behind_the_first_directory_is_no_page():
-    assert frames(tiff([0], last=10**6)) == [0]
+@pytest.mark.parametrize("last", [35, 100, 500])
+def test_a_second_directory_that_may_have_been_cut_off_is_a_page(last):
+    data = tiff([0], last=last)
+    assert len(data) == 38
+    assert tiff_pages(BytesIO(data), most=100) == TiffPages([0, 1])
+
+
+def test_a_directory_that_is_cut_off_anywhere_is_a_page():
+    data = tiff([0, 0])
+    for end in range(38, len(data)):
+        assert tiff_pages(BytesIO(data[:end]), most=100) == TiffPages([0, 1])
+
+
+@pytest.mark.parametrize("last", [100, 10**6])
+def test_rubbish_behind_the_first_directory_is_no_page_but_told(last):
+    data = tiff([0], last=last).ljust(500, b"\xff")
+    assert tiff_pages(BytesIO(data), most=100) == TiffPages([0], leads_astray=True)
 
 
 def test_a_directory_with_more_entries_than_any_is_damage():

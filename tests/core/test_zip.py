@@ -54,6 +54,21 @@ def test_a_size_in_the_directory_that_is_wrong_is_damage(method, stated_bytes):
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_no_more_is_inflated_than_is_stated(method):
+    with archive_of(bytes(60_000_000), method) as archive:
+        [member] = archive.infolist()
+        member.file_size = 5000
+        tracemalloc.start()
+        try:
+            with pytest.raises(ZIP_DAMAGE):
+                read_member(archive, member, most=10**8)
+            peak_bytes = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert peak_bytes < 25_000_000
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_content_that_was_changed_or_cut_is_damage(method):
     content = bytes(range(256)) * 100
     with archive_of(content, method) as archive:

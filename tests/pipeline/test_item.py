@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from hashlib import sha256
 
 import orjson
 import pyarrow as pa
@@ -68,8 +69,20 @@ async def test_a_group_with_one_bad_image_still_tells_of_the_others(bench):
     bench.answers_with(captioned)
     await bench.run()
     [images] = bench.column("images").values()
-    assert [image["sha256"] for image in images] == ["sha-before", None]
+    digest = sha256(b"bad").hexdigest()
+    assert [image["sha256"] for image in images] == ["sha-before", digest]
+    assert [image["bytes"] for image in images] == [6, 3]
     assert bench.column("error_code") == {"group": "unreadable_image"}
+    assert bench.column("error_detail") == {"group": "bad: not an image"}
+
+
+async def test_an_image_that_could_not_be_prepared_is_told_as_far_as_it_is_known(bench):
+    bench.source = ListSource(["bad", "missing"])
+    await bench.run()
+    assert bench.column("image_sha256") == {"bad": sha256(b"bad").hexdigest(), "missing": None}
+    assert bench.column("image_bytes") == {"bad": 3, "missing": None}
+    assert bench.column("image_version") == {"bad": "1", "missing": None}
+    assert bench.column("error_detail")["bad"] == "not an image"
 
 
 async def test_more_images_than_the_prompt_takes_are_one_error_row(bench):

@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 
 from tests.fakes import IMAGES, ListSource
+from vision_pipeline.core.errors import ErrorCode, ItemError
 from vision_pipeline.pipeline.settled import Settled
 
 URL, OTHER = "https://example.org/a.png", "https://example.org/b.png"
@@ -90,9 +91,51 @@ async def test_a_group_is_asked_anew_when_one_of_its_images_changed(web):
     assert (summary.items, summary.already_answered) == (1, 0)
 
 
+def half_sent(web):
+    """The server gives half of the first image."""
+    web.images.contents[URL] = b"bad"
+
+
+async def test_a_web_image_that_was_bad_is_asked_for_when_the_server_has_another(web):
+    half_sent(web)
+    assert (await web.run()).failed == 1
+    assert web.column("image_version")[URL] == "v1"
+    summary = await web.run()
+    assert (summary.items, summary.already_failed) == (0, 1)
+    web.images.contents[URL], web.etags[URL] = b"whole", "v2"
+    summary = await web.run()
+    assert (summary.items, summary.ok, summary.already_answered) == (1, 1, 1)
+
+
+async def test_a_web_image_that_was_bad_is_read_again_where_no_version_is_told(web):
+    half_sent(web)
+    web.etags[URL] = ""
+    await web.run()
+    assert (await web.run()).failed == 1
+    web.images.contents[URL] = b"whole"
+    assert (await web.run()).ok == 1
+    assert [url for url, _ in web.asked] == [OTHER, OTHER]
+
+
+async def test_what_was_refused_for_another_reason_than_its_bytes_is_left_alone(web):
+    web.etags[URL] = ""
+    web.answers_with(lambda _: ItemError(ErrorCode.REFUSED_REQUEST, "no"))
+    await web.run()
+    assert (await web.run()).already_failed == 2
+
+
+async def test_without_the_switch_a_bad_web_image_stays_bad(web):
+    half_sent(web)
+    web.etags[URL], web.is_changed = "", None
+    await web.run()
+    assert (await web.run()).already_failed == 1
+
+
 def test_local_images_are_never_asked_for():
     prints = pa.array(["p"])
-    outcomes = pa.table({"_fingerprint": ["p"], "is_answer": [True], "versions": [["1"]]})
+    outcomes = pa.table(
+        {"_fingerprint": ["p"], "is_answer": [True], "is_unread": [False], "versions": [["1"]]}
+    )
     images = pa.array([[{"uri": "/data/a.png", "version": "1"}]], IMAGES)
     answered, failed = Settled(outcomes, lambda known: [True]).masks(images, prints)
     assert answered.to_pylist() == [True]

@@ -143,7 +143,9 @@ def print_summary(config: RunConfig, summary: Summary) -> None:
     if summary.run_id is None:
         done = "nothing to do"
     elif summary.resumed:
-        done += ", a run that was cut off is finished; images that came since: run again"
+        done += (
+            ", a run that was cut off is finished; the next one looks for images that came since"
+        )
     console.print(f"[bold]{config.name}[/bold]: {done} ({duration(summary.seconds)})")
     if summary.errors:
         console.print(error_table(summary.errors, summary.examples))

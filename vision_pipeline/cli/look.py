@@ -78,6 +78,15 @@ async def _estimate(config: RunConfig, display: Any) -> Estimate:  # noqa: ANN40
             return await estimate(services)
 
 
+def _rule(config: RunConfig) -> str:
+    """How image tokens are counted."""
+    from vision_pipeline.wiring.library import load_catalogue
+
+    if load_catalogue().find(config.model.name) is not None:
+        return "exact"
+    return f"by the default rule; {config.model.name} is not in models.yaml"
+
+
 def _print_plan(config: RunConfig, found: Estimate) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -93,7 +102,7 @@ def _print_plan(config: RunConfig, found: Estimate) -> None:
         (found.duplicates, "ask the same as another item, asked once"),
         (found.errors.total(), "error rows without a call"),
         (found.to_ask, "calls"),
-        (found.image_tokens, "image tokens, exact"),
+        (found.image_tokens, f"image tokens, {_rule(config)}"),
         (found.text_tokens, "text tokens, estimated"),
         (found.input_usd, "USD for these input tokens at list price; answers cost extra"),
         (found.sent_bytes, "bytes of images to send"),

@@ -10,7 +10,9 @@ import typer
 from vision_pipeline.cli.arguments import (
     ConfigArgument,
     JsonOption,
+    OutputOption,
     SetOption,
+    SourceOption,
     load_config,
     print_json,
 )
@@ -140,9 +142,14 @@ def _prompts(
         print(f"not usable: {message}")
 
 
-def _doctor(config: ConfigArgument, settings: SetOption = None) -> None:
+def _doctor(
+    config: ConfigArgument,
+    source: SourceOption = None,
+    output: OutputOption = None,
+    settings: SetOption = None,
+) -> None:
     """Check key, endpoint, model, source, output and Prefect: one line each, no paid call."""
-    loaded = load_config(config, settings=settings)
+    loaded = load_config(config, source=source, output=output, settings=settings)
     from vision_pipeline.cli.checks import run_checks
 
     failed = 0

@@ -13,6 +13,25 @@ from vision_pipeline.core.config_faults import explain, short
 from vision_pipeline.core.errors import ConfigError
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML in which no key of a mapping stands twice: the first would be lost in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002  (PyYAML's signature)
+        seen: dict[str, int] = {}
+        for key, _ in node.value:
+            name = key.value if isinstance(key, yaml.ScalarNode) else None
+            if name in seen:
+                problem = f"the key {name!r} is there twice, before in line {seen[name]}; keep one"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            if name is not None:
+                seen[name] = key.start_mark.line + 1
+        return super().construct_mapping(node, deep)
+
+
+def _load(text: str) -> Any:  # noqa: ANN401  (any YAML)
+    return yaml.load(text, _Loader)  # noqa: S506  (a safe loader)
+
+
 def parse_config(text: str, *, file: str, overrides: Sequence[str] = ()) -> RunConfig:
     """Read a configuration.
 
@@ -42,7 +61,7 @@ def parse_mapping(text: str, *, file: str) -> dict[str, Any]:
         ConfigError: No YAML, or no mapping; names file, line and column.
     """
     try:
-        document = yaml.safe_load(text)
+        document = _load(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else file
@@ -80,6 +99,6 @@ def _apply(document: dict[str, Any], override: str) -> None:
             raise ConfigError(f"--set {override}: `{part}` is a value, not a section")
         section = child
     try:
-        section[last] = yaml.safe_load(text)
+        section[last] = _load(text)
     except (yaml.YAMLError, ValueError, RecursionError):
         raise ConfigError(f"--set {override}: {text!r} is not a YAML value") from None

@@ -118,7 +118,7 @@ class ImageConfig(Section):
     )
     verify: Literal["full", "structure"] = Field(
         default="full",
-        description="full: decode also what goes out untouched, so that a cut file costs no call.",
+        description="full: decode all of it first, so that a damaged file costs no call.",
         json_schema_extra=at(5),
     )
     send: Literal["base64", "url"] = Field(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
@@ -12,6 +12,13 @@ MAX_BYTES = 2**40
 def at(position: int, **extra: object) -> dict[str, Any]:
     """Schema extras: forms show fields in the order of `position`."""
     return {"position": position, **extra}
+
+
+def _refusal(expects: Any) -> str:  # noqa: ANN401  (an annotation)
+    if get_origin(expects) is Literal:
+        allowed = ", ".join(map(repr, get_args(expects)))
+        return f"not allowed; allowed: {allowed}"
+    return "neither a number nor text"
 
 
 class Section(BaseModel):
@@ -25,5 +32,8 @@ class Section(BaseModel):
         # YAML reads `yes` and `on` as true, and true would pass as 1.
         expects = cls.model_fields[str(info.field_name)].annotation
         if isinstance(value, bool) and expects is not bool:
-            raise ValueError(f"{str(value).lower()} is neither a number nor text")
+            raise ValueError(
+                f"{str(value).lower()} is {_refusal(expects)} (so YAML reads a bare yes, no, on or "
+                "off; text of this kind stands in quotes)"
+            )
         return value

@@ -43,6 +43,11 @@ class ErrorCode(StrEnum):
         return self in _TRANSIENT
 
     @property
+    def is_of_image(self) -> bool:
+        """Whether it tells of an image's bytes, so that other bytes may have an answer."""
+        return self in _OF_IMAGES
+
+    @property
     def meaning(self) -> str:
         """One line for a person: the cause, and what to do."""
         return _MEANINGS[self]
@@ -55,6 +60,10 @@ _TRANSIENT = frozenset(
         ErrorCode.MODEL_UNAVAILABLE,
         ErrorCode.TIMEOUT,
     }
+)
+
+_OF_IMAGES = frozenset(
+    {ErrorCode.UNREADABLE_IMAGE, ErrorCode.UNSUPPORTED_FORMAT, ErrorCode.IMAGE_TOO_LARGE}
 )
 
 _MEANINGS = {
@@ -124,12 +133,19 @@ class EndpointError(RunError):
 
 
 class ItemError(PipelineError):
-    """One item is given up; the run goes on."""
+    """One item is given up; the run goes on.
 
-    def __init__(self, code: ErrorCode, detail: str) -> None:
+    Args:
+        code: Why.
+        detail: The cause, without keys or image bytes.
+        version: Of the image that could not be read, as in `SourceImage`, where it is known.
+    """
+
+    def __init__(self, code: ErrorCode, detail: str, *, version: str = "") -> None:
         super().__init__(detail)
         self.code = code
         self.detail = detail
+        self.version = version
 
 
 class RetryableError(PipelineError):

@@ -36,7 +36,7 @@ from vision_pipeline.core.image_formats import (
     is_text,
     recognise,
 )
-from vision_pipeline.core.tiff import page_frames
+from vision_pipeline.core.tiff import TiffPages, tiff_pages
 
 # What real damaged files made Pillow 12 and 13 raise, at opening or only at decoding.
 DECODER_ERRORS: tuple[type[Exception], ...] = (
@@ -95,6 +95,7 @@ class OpenedImage:
         size: `(width, height)` in px as stored; `image` tells a smaller one once it is drafted.
         orientation: EXIF orientation 1 to 8 that the stored pixels still need; 0: not known yet.
         pages: How many pages the file has; 1 for all but TIFF.
+        leads_astray: As in `TiffPages`.
     """
 
     image: Image.Image
@@ -102,6 +103,7 @@ class OpenedImage:
     size: tuple[int, int]
     orientation: int
     pages: int = 1
+    leads_astray: bool = False
 
     @property
     def format(self) -> str:
@@ -159,8 +161,9 @@ def open_image(
     """
     _hush_pillow()
     name, decoder = _decoder(source)
-    frames = page_frames(BytesIO(source), most=max_pages) if name == "TIFF" else [0]
-    frame = _frame(frames, page, max_pages)
+    is_tiff = name == "TIFF"
+    found = tiff_pages(BytesIO(source), most=max_pages) if is_tiff else TiffPages([0])
+    frame = _frame(found.frames, page, max_pages)
     with decoding(name):
         image = decoder(BytesIO(source), "")
         if frame:
@@ -172,7 +175,8 @@ def open_image(
     if not width * height:
         raise ItemError(ErrorCode.UNREADABLE_IMAGE, f"damaged {name}: {width} x {height} px")
     orientation = _orientation(image, source, is_header_only=is_header_only)
-    return OpenedImage(image, source, (width, height), orientation, len(frames))
+    size, pages = (width, height), len(found.frames)
+    return OpenedImage(image, source, size, orientation, pages, leads_astray=found.leads_astray)
 
 
 def _frame(frames: list[int], page: int | None, max_pages: int) -> int:
@@ -248,16 +252,6 @@ def load(image: Image.Image) -> None:
     """
     with decoding(str(image.format)):
         image.load()
-
-
-def verify(opened: OpenedImage) -> None:
-    """Decode everything, only to see whether it can be decoded; the image is used up.
-
-    Raises:
-        ItemError: `unreadable_image` with the decoder's cause.
-    """
-    opened.image.draft("L", (1, 1))  # entropy decoding finds a cut; pixels are not wanted
-    load(opened.image)
 
 
 def _hush_pillow() -> None:

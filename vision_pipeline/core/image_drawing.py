@@ -6,6 +6,7 @@ from PIL import Image
 
 from vision_pipeline.core.image_colour import plain, resizable
 from vision_pipeline.core.image_decoding import OpenedImage, load
+from vision_pipeline.core.strict_decoding import load_strictly
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -25,12 +26,27 @@ _FILTER = Image.Resampling.MKS2013
 _REDUCING_GAP = 1.15
 
 
-def draw(opened: OpenedImage, upright_size: tuple[int, int]) -> Image.Image:
-    """The pixels, upright, at `upright_size`, RGB or L, sRGB."""
+def draw(
+    opened: OpenedImage, upright_size: tuple[int, int], *, is_strict: bool
+) -> tuple[Image.Image, str]:
+    """The pixels, upright, at `upright_size`, RGB or L, sRGB; and a note as of `load_strictly`.
+
+    Args:
+        opened: Used up by this.
+        upright_size: `(width, height)` in px.
+        is_strict: Accept no JPEG of which some pixels are made up.
+
+    Raises:
+        ItemError: As `load_strictly`.
+    """
     image, target = opened.image, opened.stored(upright_size)
     profile = image.info.get("icc_profile")
     box = _shrink_on_load(opened, target)
-    load(image)
+    note = ""
+    if is_strict:
+        image, note = load_strictly(opened)
+    else:
+        load(image)
     image = resizable(image)
     if image.size != target:
         image = image.resize(target, _FILTER, box, _REDUCING_GAP)
@@ -38,7 +54,7 @@ def draw(opened: OpenedImage, upright_size: tuple[int, int]) -> Image.Image:
         image = image.transpose(_TURNS[opened.orientation])
     finished = plain(image, profile)
     finished.info = {}  # Pillow would write comments and profiles of the source into the new file
-    return finished
+    return finished, note
 
 
 def _shrink_on_load(

@@ -22,8 +22,8 @@ class ImageSettings:
         quality: JPEG quality of what is encoded here, 1 to 95.
         strip_metadata: Cut metadata out of files that are not encoded here. Those that are never
             carry any.
-        verify: `full` decodes also what goes out untouched; `structure` only follows its
-            container to the end mark.
+        verify: `full` decodes also what goes out untouched, and takes no JPEG of which pixels are
+            lost; `structure` only follows its container to the end mark.
         max_source_bytes: A larger source is refused.
         max_source_pixels: A source whose header states more is refused before it is decoded.
         max_pages: A document of more pages is refused, unless one of its pages is named.

@@ -14,7 +14,6 @@ from vision_pipeline.core.image_decoding import (
     check_pages,
     decoding,
     open_image,
-    verify,
 )
 from vision_pipeline.core.image_drawing import draw
 from vision_pipeline.core.image_encoding import Encoded, encode
@@ -23,6 +22,7 @@ from vision_pipeline.core.image_settings import ImageSettings
 from vision_pipeline.core.metadata import without_metadata
 from vision_pipeline.core.pdf import count_pages, draw_page
 from vision_pipeline.core.records import PreparedImage
+from vision_pipeline.core.strict_decoding import verify
 
 # What the provider takes (Mistral vision FAQ, 2026: PNG, JPEG, WebP, still GIF), by Pillow's name.
 _MEDIA_TYPES = {
@@ -65,10 +65,9 @@ def prepare(source: bytes, settings: ImageSettings, *, page: int | None = None) 
         bare = without_metadata(source, opened.format)
         kept = None if bare is None else _kept(opened, settings, bare)
         if kept is not None:
-            if settings.verify == "full":
-                verify(opened)
-            return replace(kept, page=page)
-    return _described(opened, _redrawn(opened, settings), page)
+            note = verify(opened) if settings.verify == "full" else ""
+            return replace(kept, page=page, note=joined(kept.note, note))
+    return _redrawn(opened, settings, page)
 
 
 def as_it_is(source: bytes, settings: ImageSettings) -> PreparedImage | None:
@@ -97,13 +96,21 @@ def as_it_is(source: bytes, settings: ImageSettings) -> PreparedImage | None:
     return _kept(opened, settings, bare)
 
 
-def check(source: bytes, settings: ImageSettings) -> None:
+def check(source: bytes, settings: ImageSettings) -> str:
     """Decode an image, only to see whether that can be done.
+
+    Returns:
+        What is to be said of damage that may or may not show, or "".
 
     Raises:
         ItemError: As `prepare`.
     """
-    verify(_opened(source, settings, None))
+    return verify(_opened(source, settings, None))
+
+
+def joined(*notes: str) -> str:
+    """Notes as one, those that are empty left out."""
+    return "; ".join(note for note in notes if note)
 
 
 def _check_bytes(source: bytes, settings: ImageSettings) -> None:
@@ -169,6 +176,8 @@ def _note(opened: OpenedImage) -> str:
     """What of the file is not shown."""
     if opened.pages > 1:
         return f"first of {opened.pages} pages"
+    if opened.leads_astray:
+        return "the only page found; the file points to a further one"
     if opened.format in {"TIFF", "ICO"}:  # further frames are smaller copies
         return ""
     with decoding(opened.format):
@@ -191,10 +200,13 @@ def _from_pdf(source: bytes, settings: ImageSettings, page: int | None) -> Prepa
     return replace(prepared, page=page, note=note)
 
 
-def _redrawn(opened: OpenedImage, settings: ImageSettings) -> Encoded:
+def _redrawn(opened: OpenedImage, settings: ImageSettings, page: int | None) -> PreparedImage:
+    size, is_strict = settings.sizes.sent(*opened.upright_size), settings.verify == "full"
     with decoding(opened.format):
-        image = draw(opened, settings.sizes.sent(*opened.upright_size))
-    return _encoded(image, settings, is_lossless=opened.format in _LOSSLESS)
+        image, note = draw(opened, size, is_strict=is_strict)
+    sent = _encoded(image, settings, is_lossless=opened.format in _LOSSLESS)
+    described = _described(opened, sent, page)
+    return replace(described, note=joined(described.note, note))
 
 
 def _encoded(image: Image.Image, settings: ImageSettings, *, is_lossless: bool) -> Encoded:

@@ -10,6 +10,7 @@ _STORES = frozenset(
     {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oci", "r2", "hf", "memory"}
 )
 _CHAIN = "::"
+_DAMAGED = "(damaged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,16 @@ class Member:
     def uri(self) -> str:
         """How the member is named in manifests and rows."""
         return f"{self.scheme}://{self.name}{_CHAIN}{self.container}"
+
+
+def damaged_from(place: str) -> str:
+    """The name of a member in place of all those that cannot be told any more, from a place on."""
+    return f"{_DAMAGED} from {place} on)"
+
+
+def is_damaged(name: str) -> bool:
+    """Whether a member's name is one of `damaged_from`."""
+    return name.startswith(_DAMAGED)
 
 
 def parse_member(uri: str) -> Member | None:

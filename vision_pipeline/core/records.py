@@ -96,7 +96,23 @@ class LinkedImage:
     url: str
 
 
+@dataclass(frozen=True, slots=True)
+class UnpreparedImage:
+    """What is known of an image that could not be read or prepared.
+
+    Attributes:
+        source_sha256: Hex digest of the encoded file, or None where it was not read whole.
+        source_bytes: Its size, or None likewise.
+        version: As in `SourceImage`.
+    """
+
+    source_sha256: str | None = None
+    source_bytes: int | None = None
+    version: str = ""
+
+
 VisionImage = PreparedImage | LinkedImage
+SeenImage = VisionImage | UnpreparedImage
 
 
 @dataclass(frozen=True, slots=True)

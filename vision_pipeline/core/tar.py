@@ -6,8 +6,9 @@ negative, and takes into memory whatever an extended header asks for. This one d
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import posixpath
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import IO
 
 BLOCK_BYTES = 512
@@ -16,11 +17,13 @@ _MOST_EXTENSION_BYTES = 1024 * 1024  # a path and some times; tar itself never w
 _MOST_DIGITS = 32
 _MOST_ZERO_BYTES = 4 * 1024 * 1024  # writers fill up to 10 KiB, or to what a tape takes at once
 _MOST_MEMBER_BYTES = 1 << 62  # offsets behind it fit into 64 bits
+_MOST_HOPS = 40  # from link to link, as many as Linux follows
 _NEGATIVE = b"\xff"  # how a negative number in base 256 begins
 
 _REGULAR = b"07\x00"
 _PLAIN_OLD = b"\x00"
 _WITHOUT_CONTENT = b"123456"  # links, devices, folders, pipes: their size means nothing
+_HARD_LINK, _SYMBOLIC_LINK = b"1", b"2"
 _GNU_SPARSE = b"S"
 _GNU_NAME, _GNU_LINK = b"L", b"K"
 _PAX, _PAX_OLD, _PAX_GLOBAL = b"x", b"X", b"g"
@@ -45,6 +48,7 @@ class TarMember:
         size_bytes: Length of its content.
         modified: Its time of change in seconds since 1970, as written.
         is_regular: Whether it is a file with all of its content in one piece.
+        target: Of a link, the name of the member that it leads to, if there is one; else None.
     """
 
     name: str
@@ -52,6 +56,7 @@ class TarMember:
     size_bytes: int
     modified: str
     is_regular: bool
+    target: str | None = None
 
     @property
     def end_bytes(self) -> int:
@@ -97,6 +102,30 @@ def tar_members(file: IO[bytes]) -> Iterator[TarMember]:
     raise UnendedTarError("no end mark follows the last member")
 
 
+def files_of(members: Iterable[TarMember]) -> tuple[list[TarMember], list[str]]:
+    """The files among members, and the names of links that lead to none of them.
+
+    GNU tar stores a second name of a file as a link to the first: such a link is a file here, under
+    its own name with the content of its target. Of two targets with one name the last one counts.
+    """
+    named = [each for each in members if each.name and (each.is_regular or each.target)]
+    if all(each.is_regular for each in named):
+        return named, []
+    by_name = {each.name: each for each in named}
+    files, lost = [], []
+    for member in named:
+        target: TarMember | None = member
+        for _ in range(_MOST_HOPS):
+            if target is None or target.target is None:
+                break
+            target = by_name.get(target.target)
+        if target is not None and target.is_regular:
+            files.append(replace(target, name=member.name))
+        else:
+            lost.append(member.name)
+    return files, lost
+
+
 def _behind_zeros(file: IO[bytes], at: int, end: int) -> int:
     """Where a block begins that is not all zeros, or `end`."""
     most = min(end, at + _MOST_ZERO_BYTES)
@@ -121,6 +150,7 @@ class _Header:
     size_bytes: int
     modified: str
     kind: bytes
+    link: bytes
     continues: bool
 
     @classmethod
@@ -135,7 +165,7 @@ class _Header:
         if size < 0:
             raise DamagedTarError("a header states a negative size")
         continues = kind == _GNU_SPARSE and block[482] != 0
-        return cls(name, size, str(_number(block[136:148])), kind, continues)
+        return cls(name, size, str(_number(block[136:148])), kind, _text(block[157:257]), continues)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +173,7 @@ class _Extra:
     """What extended headers say of the next member, in place of its own header."""
 
     name: bytes | None = None
+    link: bytes | None = None
     records: dict[bytes, bytes] = field(default_factory=dict)
 
     def with_more(self, header: _Header, file: IO[bytes]) -> _Extra:
@@ -153,11 +184,14 @@ class _Extra:
         if len(content) < header.size_bytes:
             raise DamagedTarError("an extended header is cut off")
         if header.kind == _GNU_NAME:
-            return _Extra(_text(content), self.records)
+            return replace(self, name=_text(content))
+        if header.kind == _GNU_LINK:
+            return replace(self, link=_text(content))
         if header.kind in {_PAX, _PAX_OLD}:
             records = self.records | dict(_records(content))
-            return _Extra(records.get(b"path", self.name), records)
-        return self  # names of link targets, and defaults for the whole archive
+            link = records.get(b"linkpath", self.link)
+            return _Extra(records.get(b"path", self.name), link, records)
+        return self  # defaults for the whole archive
 
     @property
     def size_bytes(self) -> int | None:
@@ -193,8 +227,19 @@ def _member(
         content_at += BLOCK_BYTES
     is_regular = header.kind in _REGULAR and not is_folder and not extra.is_sparse
     mtime = extra.records.get(b"mtime", b"")[:_MOST_DIGITS].decode(errors="replace")
-    member = TarMember(name, content_at, size, mtime or header.modified, is_regular)
+    target = _target(header.kind, name, header.link if extra.link is None else extra.link)
+    member = TarMember(name, content_at, size, mtime or header.modified, is_regular, target)
     return member, content_at + _padded(size)
+
+
+def _target(kind: bytes, name: str, link: bytes) -> str | None:
+    """Where a link leads, as a name in the archive."""
+    text = link.decode(errors="surrogateescape")
+    if kind == _HARD_LINK:
+        return text.removeprefix("./")
+    if kind == _SYMBOLIC_LINK:
+        return posixpath.normpath(posixpath.join(posixpath.dirname(name), text))
+    return None
 
 
 def _read(file: IO[bytes], at: int, size: int) -> bytes:

@@ -17,7 +17,14 @@ _NEW_SUBFILE_TYPE = 254
 _REDUCED, _MASK = 1, 4  # its bits: a smaller copy of another page, a transparency mask
 _MOST_ENTRIES = 4096  # real directories have some dozens; a count beyond is damage
 _MOST_COPIES = 32  # of one page; pyramids have about ten, each half as large as the one before
+# A cut file whose first directory is whole ends before the second one, but not so long before: what
+# lies between them is one page, or its directory.
+_MOST_MISSING = 16
 _SHORT = 3  # the field type of 16 bits; the other that stands here has 32
+
+
+class _CutError(Exception):
+    """A directory is not there, or not whole, and may be cut off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,23 +55,37 @@ class _Layout:
         return 12 if self.is_big else 8
 
 
-def page_frames(file: IO[bytes], *, most: int) -> list[int]:
-    """The frame number (from 0) of each page, smaller copies and masks left out.
+@dataclass(frozen=True, slots=True)
+class TiffPages:
+    """The pages of a file, smaller copies and masks left out.
+
+    Attributes:
+        frames: The frame number of each page, from 0; at least one. One more than there are
+            directories stands for a page that is missing: it becomes an error that somebody sees.
+        leads_astray: Whether the only directory points to a further one in a place where none can
+            have been: rubbish of its writer, or damage.
+    """
+
+    frames: list[int]
+    leads_astray: bool = False
+
+
+def tiff_pages(file: IO[bytes], *, most: int) -> TiffPages:
+    """Which frames of a file are pages.
 
     Follows the chain of directories, a few bytes each, and stops where it leads round in a circle.
-    Where it breaks off behind the second directory or later, as in a file cut short, the missing
-    one counts as a page: it becomes an error that somebody sees. Behind the first it does not, for
-    some writers leave rubbish there.
+    Where it breaks off, as in a file cut short, the missing one counts as a page; behind the first
+    directory only if it was within reach, for some writers leave rubbish there.
 
     Args:
         file: At any position, seekable.
         most: Pages beyond `most` + 1 are not looked for.
 
     Returns:
-        At least one frame; `[0]` for a file that is no TIFF or damaged from the beginning.
+        The frame 0 for a file that is no TIFF or damaged from the beginning.
     """
     pages: list[int] = []
-    looked_at = 0
+    looked_at, leads_astray = 0, False
     try:
         for kind in _kinds(file):
             if not kind & (_REDUCED | _MASK):
@@ -72,14 +93,17 @@ def page_frames(file: IO[bytes], *, most: int) -> list[int]:
             looked_at += 1
             if len(pages) > most or looked_at > (most + 1) * _MOST_COPIES:
                 break
-    except (struct.error, OSError, ValueError, OverflowError):
-        if looked_at > 1:
-            pages.append(looked_at)
-    return pages or [0]
+    except _CutError:
+        pages += [looked_at] if looked_at else []
+    except (OSError, ValueError, OverflowError):
+        pages += [looked_at] if looked_at > 1 else []
+        leads_astray = looked_at == 1
+    return TiffPages(pages or [0], leads_astray)
 
 
 def _kinds(file: IO[bytes]) -> Iterator[int]:
     """The NewSubfileType of each directory in the chain."""
+    size = file.seek(0, 2)
     file.seek(0)
     mark = file.read(4)
     if mark not in _MARKS:
@@ -89,6 +113,8 @@ def _kinds(file: IO[bytes]) -> Iterator[int]:
     seen: set[int] = set()
     while offset and offset not in seen:
         seen.add(offset)
+        if offset > size * _MOST_MISSING:
+            raise ValueError(f"a directory at {offset} of {size} bytes")
         kind, offset = _directory(file, offset, layout)
         yield kind
 
@@ -101,12 +127,17 @@ def _directory(file: IO[bytes], offset: int, layout: _Layout) -> tuple[int, int]
     pointer_bytes = struct.calcsize(layout.pointer)
     rest = file.read(count * layout.entry_bytes + pointer_bytes)
     end = count * layout.entry_bytes
+    if len(rest) < end + pointer_bytes:
+        raise _CutError
     return _subfile_type(rest[:end], layout), struct.unpack(layout.pointer, rest[end:])[0]
 
 
 def _number(file: IO[bytes], form: str, offset: int) -> int:
     file.seek(offset)
-    return int(struct.unpack(form, file.read(struct.calcsize(form)))[0])
+    data = file.read(struct.calcsize(form))
+    if len(data) < struct.calcsize(form):
+        raise _CutError
+    return int(struct.unpack(form, data)[0])
 
 
 def _subfile_type(entries: bytes, layout: _Layout) -> int:

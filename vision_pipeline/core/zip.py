@@ -42,6 +42,8 @@ def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, *, most: int)
         Exception: One of `ZIP_DAMAGE`; `RuntimeError` for an encrypted member; and what the
             archive's file raises.
     """
+    # One byte more than is stated tells content that goes on; the rest of it need not be inflated.
+    most = min(most, member.file_size + 1)
     if member.compress_type == zipfile.ZIP_BZIP2:
         data = _bzip2(archive, member, most)
     else:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from vision_pipeline.core.errors import ItemError
-from vision_pipeline.core.records import Item, PreparedImage, VisionImage
+from vision_pipeline.core.records import Item, PreparedImage, SeenImage
 from vision_pipeline.pipeline.item import pose
 from vision_pipeline.pipeline.plan import Pending
 from vision_pipeline.pipeline.services import Services
@@ -97,7 +97,7 @@ async def estimate(services: Services) -> Estimate:
 async def _count(services: Services, item: Item, found: Estimate, seen: set[str]) -> None:
     found.items += 1
     services.progress.done += 1
-    images: list[VisionImage] = []
+    images: list[SeenImage] = []
     try:
         request = await pose(services, item, images)
     except ItemError as error:
@@ -113,7 +113,7 @@ async def _count(services: Services, item: Item, found: Estimate, seen: set[str]
         found.from_ledger += 1
         return
     found.to_ask += 1
-    tokens = sum(services.question.image_tokens(image) for image in images)
+    tokens = sum(services.question.image_tokens(image) for image in request.images)
     found.image_tokens += tokens
     found.text_tokens += request.estimated_tokens - tokens
     for image in images:

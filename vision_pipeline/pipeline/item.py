@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from vision_pipeline.core.addresses import without_credentials
 from vision_pipeline.core.dialogue import Answer, dialogue
 from vision_pipeline.core.errors import ErrorCode, ItemError
 from vision_pipeline.core.records import (
     ImageRef,
     Item,
     LinkedImage,
-    PreparedImage,
     Row,
+    SeenImage,
+    SourceImage,
+    UnpreparedImage,
     VisionImage,
     VisionRequest,
 )
@@ -29,7 +33,7 @@ class _Work:
     """What is known of an item so far; whatever happens, its row tells that much."""
 
     item: Item
-    images: list[VisionImage] = field(default_factory=list)
+    images: list[SeenImage] = field(default_factory=list)
     request: VisionRequest | None = None
     spending: Spending = field(default_factory=Spending)
     repaired: bool = False
@@ -57,16 +61,17 @@ async def _answer(asker: Asker, work: _Work) -> Answer:
     return await _converse(asker, work, work.request)
 
 
-async def pose(services: Services, item: Item, images: list[VisionImage]) -> VisionRequest:
+async def pose(services: Services, item: Item, images: list[SeenImage]) -> VisionRequest:
     """The question about an item, ready to be asked.
 
     Args:
         services: Readers and settings.
         item: What to ask about.
-        images: Filled with the images as prepared, also when a later one fails.
+        images: Filled with the images as prepared, or with what is known of the one that fails.
 
     Raises:
-        ItemError: An image cannot be read or prepared, or there are too few or too many.
+        ItemError: An image cannot be read or prepared, or there are too few or too many. Of
+            several images, the detail begins with the one that is meant.
     """
     template = services.question.template
     most = min(template.max_images, services.max_images)
@@ -78,18 +83,42 @@ async def pose(services: Services, item: Item, images: list[VisionImage]) -> Vis
         raise ItemError(ErrorCode.IMAGE_COUNT, detail)
     text = template.render(item.columns)
     max_bytes = min(services.max_image_bytes, services.max_request_bytes // len(item.images))
+    prepared: list[VisionImage] = []
     for ref in item.images:
-        images.append(await _image(services, ref, max_bytes))
-    return services.question.ask(text, images)
+        try:
+            prepared.append(await _image(services, ref, max_bytes, images))
+        except ItemError as error:
+            if len(item.images) == 1:
+                raise
+            detail = f"{_shown(ref)}: {error.detail}"
+            raise ItemError(error.code, detail, version=error.version) from error
+        images.append(prepared[-1])
+    return services.question.ask(text, prepared)
 
 
-async def _image(services: Services, ref: ImageRef, max_bytes: int) -> VisionImage:
+async def _image(
+    services: Services, ref: ImageRef, max_bytes: int, images: list[SeenImage]
+) -> VisionImage:
     if services.config.image.send == "url" and ref.uri.startswith(WEB):
         return LinkedImage(ref.uri)
+    source = None
     async with services.preparing:
         with services.progress.activity.prepares():
-            source = await services.images.read(ref)
-            return await services.preparer.prepare(source, page=ref.page, max_sent_bytes=max_bytes)
+            try:
+                source = await services.images.read(ref)
+                return await services.preparer.prepare(
+                    source, page=ref.page, max_sent_bytes=max_bytes
+                )
+            except ItemError as error:
+                images.append(_unprepared(source, error))
+                raise
+
+
+def _unprepared(source: SourceImage | None, error: ItemError) -> UnpreparedImage:
+    if source is None:
+        return UnpreparedImage(version=error.version)
+    digest = hashlib.sha256(source.data).hexdigest()
+    return UnpreparedImage(digest, len(source.data), source.version)
 
 
 async def _converse(asker: Asker, work: _Work, request: VisionRequest) -> Answer:
@@ -150,17 +179,21 @@ def _row(
     )
 
 
-def _facts(image: VisionImage) -> dict[str, Any]:
-    if not isinstance(image, PreparedImage):
+def _facts(image: SeenImage) -> dict[str, Any]:
+    if isinstance(image, LinkedImage):
         return {}
-    return {
+    read = {
         "image_sha256": image.source_sha256,
         "image_bytes": image.source_bytes,
+        "image_version": image.version or None,
+    }
+    if isinstance(image, UnpreparedImage):
+        return read
+    return read | {
         "image_format": image.source_format,
         "image_width_px": image.source_width_px,
         "image_height_px": image.source_height_px,
         "image_note": image.note or None,
-        "image_version": image.version or None,
         "sent_width_px": image.width_px,
         "sent_height_px": image.height_px,
         "sent_bytes": len(image.data),
@@ -179,8 +212,7 @@ def _images(work: _Work, uris: list[str]) -> tuple[Mapping[str, Any], ...]:
 
 
 def _shown(ref: ImageRef) -> str:
-    if ref.page is not None:
-        return f"{ref.uri}#page={ref.page}"
-    if not ref.uri.startswith("data:") or len(ref.uri) <= MAX_URI_CHARS:
-        return ref.uri
-    return f"{ref.uri[:MAX_URI_CHARS]}…"
+    if ref.uri.startswith("data:"):
+        return ref.uri if len(ref.uri) <= MAX_URI_CHARS else f"{ref.uri[:MAX_URI_CHARS]}…"
+    page = "" if ref.page is None else f"#page={ref.page}"
+    return without_credentials(ref.uri) + page

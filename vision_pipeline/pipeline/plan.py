@@ -100,7 +100,10 @@ class Pending:
             source = services.config.source
             told = ", ".join(f"{count} {why}" for why, count in self.skipped().items())
             passed_over = f" (passed over: {told})" if told else ""
-            raise SourceError(f"{source.path or source.manifest}: no images{passed_over}")
+            hint = ""
+            if self.skipped().get("archive"):
+                hint = "; to read archives, name them: source.path: FOLDER/*.tar or FOLDER/*.zip"
+            raise SourceError(f"{source.path or source.manifest}: no images{passed_over}{hint}")
         _check_columns(services.question.template, self._first.schema.names)
 
     def batches(self) -> Iterator[pa.RecordBatch]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,6 +11,26 @@ import pyarrow.compute as pc
 from vision_pipeline.pipeline.item import WEB
 
 IsChanged = Callable[[Sequence[tuple[str, str]]], list[bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcomes:
+    """Items that were answered, or that failed for good.
+
+    Attributes:
+        prints: Their fingerprints.
+        versions: The known version of each of their images.
+        unread: Which of them failed for the bytes of an image.
+    """
+
+    prints: pa.StringArray
+    versions: pa.ListArray
+    unread: pa.BooleanArray
+
+    @classmethod
+    def of(cls, table: pa.Table) -> _Outcomes:
+        names = ("_fingerprint", "versions", "is_unread")
+        return cls(*(table[name].combine_chunks() for name in names))
 
 
 class Settled:
@@ -21,16 +42,12 @@ class Settled:
     """
 
     def __init__(self, outcomes: pa.Table | None, is_changed: IsChanged | None) -> None:
-        nothing = pa.array([], pa.string())
-        self._answered = self._failed = nothing
-        self._versions = pa.array([], pa.list_(pa.string()))
         self._is_changed = is_changed
+        self._answered = self._failed = None
         if outcomes is not None:
-            prints = outcomes["_fingerprint"].combine_chunks()
-            answers = outcomes["is_answer"].combine_chunks()
-            self._answered = prints.filter(answers)
-            self._failed = prints.filter(pc.invert(answers))
-            self._versions = outcomes["versions"].combine_chunks().filter(answers)
+            answers = outcomes["is_answer"]
+            self._answered = _Outcomes.of(outcomes.filter(answers))
+            self._failed = _Outcomes.of(outcomes.filter(pc.invert(answers)))
 
     def masks(self, images: pa.ListArray, prints: pa.StringArray) -> tuple[pa.Array, pa.Array]:
         """For a batch of items, which ones have an answer, and which ones failed for good.
@@ -39,34 +56,61 @@ class Settled:
             images: The batch's column.
             prints: The items' fingerprints, in the same order.
         """
-        answered = pc.is_in(prints, self._answered)
-        if self._is_changed is not None:
-            answered = pc.and_(answered, pc.invert(self._changed(images, prints, answered)))
-        return answered, pc.is_in(prints, self._failed)
+        return (
+            self._mask(self._answered, images, prints),
+            self._mask(self._failed, images, prints),
+        )
+
+    def _mask(
+        self, outcomes: _Outcomes | None, images: pa.ListArray, prints: pa.StringArray
+    ) -> pa.BooleanArray:
+        if outcomes is None:
+            return pa.repeat(pa.scalar(value=False), len(prints))
+        known = pc.is_in(prints, outcomes.prints)
+        if self._is_changed is None:
+            return known
+        changed = self._changed(self._is_changed, outcomes, images, prints, known)
+        return pc.and_(known, pc.invert(changed))
 
     def _changed(
-        self, images: pa.ListArray, prints: pa.StringArray, answered: pa.BooleanArray
+        self,
+        is_changed: IsChanged,
+        outcomes: _Outcomes,
+        images: pa.ListArray,
+        prints: pa.StringArray,
+        known: pa.BooleanArray,
     ) -> pa.BooleanArray:
-        rows: list[int] = []
-        known: list[tuple[str, str]] = []
-        for row, urls, versions in self._web_items(images, prints, answered):
-            for url, version in zip(urls, versions, strict=True):
-                if url.startswith(WEB) and version:
-                    rows.append(row)
-                    known.append((url, version))
         mask = [False] * len(prints)
-        if known and self._is_changed is not None:
-            for row, is_changed in zip(rows, self._is_changed(known), strict=True):
-                mask[row] |= is_changed
+        rows: list[int] = []
+        asked: list[tuple[str, str]] = []
+        for row, pairs, is_unread in _web_items(outcomes, images, prints, known):
+            # What was no image, from a server that tells no versions, may be one by now.
+            mask[row] = is_unread and not any(version for _, version in pairs)
+            some = [(url, version) for url, version in pairs if version]
+            rows += [row] * len(some)
+            asked += some
+        if asked:
+            for row, verdict in zip(rows, is_changed(asked), strict=True):
+                mask[row] |= verdict
         return pa.array(mask, pa.bool_())
 
-    def _web_items(
-        self, images: pa.ListArray, prints: pa.StringArray, answered: pa.BooleanArray
-    ) -> Iterator[tuple[int, list[str], list[str | None]]]:
-        """Row, URIs and known versions of the answered items that the web may have changed."""
-        if not pc.any(pc.starts_with(images.flatten().field("uri"), "http")).as_py():
-            return
-        versions = self._versions.take(pc.index_in(prints, self._answered)).to_pylist()
-        for row, is_answered in enumerate(answered.to_pylist()):
-            if is_answered:
-                yield row, [each["uri"] for each in images[row].as_py()], versions[row]
+
+def _web_items(
+    outcomes: _Outcomes, images: pa.ListArray, prints: pa.StringArray, known: pa.BooleanArray
+) -> Iterator[tuple[int, list[tuple[str, str | None]], bool]]:
+    """Row, images with their known versions, and unreadability, of items that the web may change.
+
+    The images are those of the web alone, at least one.
+    """
+    if not pc.any(pc.starts_with(images.flatten().field("uri"), "http")).as_py():
+        return
+    at = pc.index_in(prints, outcomes.prints)
+    versions = outcomes.versions.take(at).to_pylist()
+    unread = outcomes.unread.take(at).to_pylist()
+    for row, is_known in enumerate(known.to_pylist()):
+        if not is_known:
+            continue
+        listed = zip(images[row].as_py(), versions[row], strict=True)
+        pairs = [(each["uri"], version) for each, version in listed if each["uri"].startswith(WEB)]
+        if pairs:
+            yield row, pairs, unread[row]

@@ -9,12 +9,14 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 
 from vision_pipeline.adapters.fetch import FetchSettings, UrlFetcher
 from vision_pipeline.adapters.images import ImageReader, ParquetReader, TarReader, ZipReader
 from vision_pipeline.adapters.preparation import Preparer, WorkerLimits
-from vision_pipeline.adapters.sources import open_source
+from vision_pipeline.adapters.sources import local_root, open_source
 from vision_pipeline.core.config import RunConfig
+from vision_pipeline.core.config_images import SourceConfig
 from vision_pipeline.core.image_formats import PLUGIN_PACKAGES
 from vision_pipeline.core.image_settings import ImageSettings
 from vision_pipeline.core.question import Question
@@ -106,11 +108,15 @@ def abilities(config: RunConfig) -> str:
     decoders = sorted(name for name, is_installed in optional_formats().items() if is_installed)
     limits = [image.max_source_bytes, image.max_source_pixels, image.max_pages]
     limits += [image.max_decode_bytes, math.ceil(image.max_decode_s)]
-    return f"{DECODING_VERSION}:{limits}:{config.source.allow_private_urls}:{decoders}"
+    rules = f"{config.source.allow_private_urls}:{image.verify}"
+    return f"{DECODING_VERSION}:{limits}:{rules}:{decoders}"
 
 
 def _fetch_settings(config: RunConfig) -> FetchSettings:
+    usual = FetchSettings()
     return FetchSettings(
+        timeout_s=min(usual.timeout_s, config.retry.timeout_s),
+        backoffs_s=usual.backoffs_s[: config.retry.max_attempts - 1],
         max_bytes=config.image.max_source_bytes,
         allow_private=config.source.allow_private_urls,
         max_connections=config.limits.max_in_flight,
@@ -135,7 +141,8 @@ def _image_settings(config: RunConfig, question: Question) -> ImageSettings:
 
 
 def _reader(config: RunConfig, fetcher: UrlFetcher, stack: AsyncExitStack) -> ImageReader:
-    archives, rows = ZipReader(), ParquetReader()
+    # A page is held about three times while its rows are read.
+    archives, rows = ZipReader(), ParquetReader(max_page_bytes=config.image.max_decode_bytes // 4)
     stack.callback(archives.close)
     stack.callback(rows.close)
     return ImageReader(
@@ -143,7 +150,12 @@ def _reader(config: RunConfig, fetcher: UrlFetcher, stack: AsyncExitStack) -> Im
         members={"tar": TarReader(), "zip": archives, "parquet": rows},
         max_bytes=config.image.max_source_bytes,
         allow_private=config.source.allow_private_urls,
+        root=_root(config.source),
     )
+
+
+def _root(source: SourceConfig) -> Path | None:
+    return None if source.path is None or source.follow_links else local_root(source.path)
 
 
 def _changes(fetcher: UrlFetcher) -> Callable[[Sequence[tuple[str, str]]], list[bool]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
@@ -96,6 +97,7 @@ async def open_services(
             f"budget.usd: {config.model.name} has no list price, so its cost cannot be watched; "
             "add a row with its price to configs/models.yaml"
         )
+    _check_groups(config, template)
     question = build_question(config, template, spec)
     taken = spec or ModelSpec(id=config.model.name)
     watch = current_watch()
@@ -137,6 +139,22 @@ async def open_services(
             max_request_bytes=taken.max_request_bytes,
             abilities=abilities(config),
             fresh=fresh,
+        )
+
+
+def _check_groups(config: RunConfig, template: PromptTemplate) -> None:
+    """See that a prompt for several images can get them; of a path, only samples of a tar can.
+
+    Raises:
+        ConfigError: Every item would have a single image.
+    """
+    source = config.source
+    may_be_tar = re.search(r"[*?\[]|\.tar$", source.path or "", re.IGNORECASE)
+    if template.min_images > 1 and source.group_by is None and not may_be_tar:
+        raise ConfigError(
+            f"source.group_by: required, with source.manifest: the prompt {template.name} takes at "
+            f"least {template.min_images} images in one request (min_images), and every item here "
+            "has one"
         )
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable
+from typing import Protocol
 
 import httpx
 
-from vision_pipeline.adapters.fetch.urls import shown
-from vision_pipeline.core.errors import ErrorCode, ItemError
+from vision_pipeline.adapters.fetch.unpacking import Packed
+from vision_pipeline.core.errors import ErrorCode, ItemError, RetryableError
 from vision_pipeline.core.image_formats import (
     DECODED_FORMATS,
     PLUGIN_FORMATS,
@@ -18,11 +17,29 @@ from vision_pipeline.core.image_formats import (
 
 SNIFFED_BYTES = 1024  # every mark of a format that is decoded stands within them
 
-_ANY_ZLIB_FORM = 47  # gzip or zlib, told by the header (zlib's inflateInit2)
 _PACKED = frozenset({"gzip", "x-gzip", "deflate"})
 
-# The next piece of the body and how many bytes may come of it, at least 1, to those bytes.
-_Unpack = Callable[[bytes, int], bytes]
+
+class _Form(Protocol):
+    """The form in which a body is sent.
+
+    Attributes:
+        is_whole: Whether it may end behind what was taken.
+    """
+
+    @property
+    def is_whole(self) -> bool: ...
+
+    def take(self, piece: bytes, most: int) -> bytes:
+        """What comes of the next piece, at most so many bytes, of which there is at least 1."""
+        ...
+
+
+class _Plain:
+    is_whole = True  # the client counts the bytes
+
+    def take(self, piece: bytes, _: int) -> bytes:
+        return piece
 
 
 async def read_image(response: httpx.Response, *, max_bytes: int) -> bytes:
@@ -33,23 +50,26 @@ async def read_image(response: httpx.Response, *, max_bytes: int) -> bytes:
             the length was announced; `unreadable_image` for an encoding that is not decoded, or
             for a body that begins as none of an image, `unsupported_format` for one that begins
             as an image that is not decoded: both without the rest of the body.
+        RetryableError: `source_missing` for a packed body that was cut or damaged on the way.
     """
     _refuse_length(response, max_bytes)
-    unpack = _unpacker(response)
+    form = _form(response)
     body = bytearray()
     received_bytes = 0
     is_judged = False
     async for chunk in response.aiter_raw():
         received_bytes += len(chunk)
-        body += unpack(chunk, max_bytes + 1 - len(body))
+        body += form.take(chunk, max_bytes + 1 - len(body))
         # What was received counts too: a packed body may go on for ever and unpack to nothing.
         if max(received_bytes, len(body)) > max_bytes:
             raise _too_large(max_bytes)
         if not is_judged and len(body) >= SNIFFED_BYTES:
-            _refuse_other_content(bytes(body), response)
+            _refuse_other_content(bytes(body))
             is_judged = True
+    if received_bytes and not form.is_whole:
+        raise RetryableError(ErrorCode.SOURCE_MISSING, "the packed body is cut off")
     if not is_judged:
-        _refuse_other_content(bytes(body), response)
+        _refuse_other_content(bytes(body))
     return bytes(body)
 
 
@@ -63,25 +83,16 @@ def _too_large(max_bytes: int) -> ItemError:
     return ItemError(ErrorCode.IMAGE_TOO_LARGE, f"more than image.max_source_bytes ({max_bytes})")
 
 
-def _unpacker(response: httpx.Response) -> _Unpack:
+def _form(response: httpx.Response) -> _Form:
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding in {"identity", ""}:
-        return lambda chunk, _: chunk
+        return _Plain()
     if encoding not in _PACKED:
         raise ItemError(ErrorCode.UNREADABLE_IMAGE, f"sent in the encoding {encoding!r}")
-    stream = zlib.decompressobj(_ANY_ZLIB_FORM)
-
-    def unpack(chunk: bytes, max_bytes: int) -> bytes:
-        try:
-            return stream.decompress(chunk, max_bytes)
-        except zlib.error as error:
-            detail = f"the body is not {encoding}: {error}"
-            raise ItemError(ErrorCode.UNREADABLE_IMAGE, detail) from error
-
-    return unpack
+    return Packed(encoding)
 
 
-def _refuse_other_content(start: bytes, response: httpx.Response) -> None:
+def _refuse_other_content(start: bytes) -> None:
     name = recognise(start)
     if name in DECODED_FORMATS | PLUGIN_FORMATS:
         return
@@ -94,5 +105,4 @@ def _refuse_other_content(start: bytes, response: httpx.Response) -> None:
         what = "is text/HTML, no image"
     else:
         what = "is no known image format"
-    url = shown(str(response.url))
-    raise ItemError(ErrorCode.UNREADABLE_IMAGE, f"{url}: the content {what}")
+    raise ItemError(ErrorCode.UNREADABLE_IMAGE, f"the content {what}")

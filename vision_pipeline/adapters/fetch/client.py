@@ -15,7 +15,7 @@ from vision_pipeline.adapters.fetch.failures import translated
 from vision_pipeline.adapters.fetch.hosts import HostGate
 from vision_pipeline.adapters.fetch.resolving import PublicResolver, Resolve
 from vision_pipeline.adapters.fetch.settings import Clock, FetchSettings
-from vision_pipeline.adapters.fetch.urls import checked, origin, redirected, shown
+from vision_pipeline.adapters.fetch.urls import checked, origin, redirected
 from vision_pipeline.core.errors import ErrorCode, ItemError
 from vision_pipeline.core.rate_headers import read_rate_headers
 
@@ -76,7 +76,7 @@ class WebClient:
                 no URL or too many redirects; and what `read` raises.
             RetryableError: `timeout`, or `source_missing` for a failed connection.
         """
-        with translated(url):
+        with translated():
             return await self._follow(method, url, read, headers)
 
     async def _follow(
@@ -102,7 +102,7 @@ class WebClient:
                         return await read(response)
                 left_s -= loop.time() - started_s
             hop = redirected(hop, location, allow_private=self._settings.allow_private)
-        detail = f"{shown(url)}: more than {self._settings.max_redirects} redirects"
+        detail = f"more than {self._settings.max_redirects} redirects"
         raise ItemError(ErrorCode.SOURCE_MISSING, detail)
 
     def _heed(self, hop: httpx.URL, response: httpx.Response) -> None:

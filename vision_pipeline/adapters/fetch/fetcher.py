@@ -109,8 +109,12 @@ class UrlFetcher:
 
     async def _image(self, response: httpx.Response) -> SourceImage:
         refuse_status(response)
-        data = await read_image(response, max_bytes=self._settings.max_bytes)
-        return SourceImage(data, version_of(response.headers))
+        version = version_of(response.headers)
+        try:
+            data = await read_image(response, max_bytes=self._settings.max_bytes)
+        except ItemError as error:
+            raise ItemError(error.code, error.detail, version=version) from error
+        return SourceImage(data, version)
 
 
 async def _compared(response: httpx.Response, *, version: str) -> bool | None:

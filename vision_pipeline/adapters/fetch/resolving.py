@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from vision_pipeline.adapters.fetch.urls import ALLOWING
-from vision_pipeline.core.addresses import is_public
+from vision_pipeline.adapters.fetch.urls import ALLOWING, NEVER
+from vision_pipeline.core.addresses import is_reachable
 
 Resolve = Callable[[str, int, socket.AddressFamily], Awaitable[list[ResolveResult]]]
 
@@ -19,7 +19,7 @@ class BlockedAddressError(OSError):
 
 
 class PublicResolver(AbstractResolver):
-    """Names to public addresses only.
+    """Names to addresses that may be reached, and to no others.
 
     The connector connects to what this returns, so the address checked is the address reached:
     a name that changes its answer between check and connection gains nothing.
@@ -35,15 +35,15 @@ class PublicResolver(AbstractResolver):
         """The addresses of `host` that may be reached.
 
         Raises:
-            OSError: The name is not known, or leads to private addresses alone.
+            OSError: The name is not known, or leads to no address that may be reached.
         """
         found = await self._resolve(host, port, family)
-        if self._allow_private:
-            return found
-        public = [each for each in found if is_public(each["host"])]
-        if found and not public:
-            raise BlockedAddressError(f"{host} has no public address ({ALLOWING})")
-        return public
+        allowed = self._allow_private
+        reachable = [each for each in found if is_reachable(each["host"], allow_private=allowed)]
+        if found and not reachable:
+            reason = NEVER if allowed else f"has no public address ({ALLOWING})"
+            raise BlockedAddressError(f"{host} {reason}")
+        return reachable
 
     async def close(self) -> None:
         """Nothing is held."""

@@ -7,10 +7,13 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 import yarl
 
-from vision_pipeline.core.addresses import is_literal, is_local_name, is_public
+from vision_pipeline.core.addresses import is_literal, is_local_name, is_reachable
 from vision_pipeline.core.errors import ErrorCode, ItemError
 
 ALLOWING = "source.allow_private_urls: true fetches from it"
+NEVER = "is link-local, a cloud's metadata service or in no canonical form: never fetched from"
+
+_A_LABEL = "xn--"  # what Unicode names are called on the wire
 
 
 def checked(url: str, *, allow_private: bool) -> httpx.URL:
@@ -19,21 +22,19 @@ def checked(url: str, *, allow_private: bool) -> httpx.URL:
     A host that is a name still has to be resolved to a public address.
 
     Raises:
-        ItemError: `blocked_url` for other schemes than http and https, for credentials, and for
-            a host that is no public address; `source_missing` for what is no URL.
+        ItemError: `blocked_url` for other schemes than http and https, for credentials, for a
+            host that is no public address, and whatever `allow_private` says for one that is
+            link-local, a metadata service, or in no canonical form; `source_missing` for what is
+            no URL.
     """
-    parsed, reached = _parsed(url)
+    parsed, reached, host = _parsed(url)
     if parsed.scheme not in {"http", "https"} or reached.scheme != parsed.scheme:
         raise blocked(f"{parsed.scheme or 'no scheme'}: is not fetched, only http and https")
     if parsed.userinfo or reached.user or reached.password:
         raise blocked("the URL carries credentials")
-    host = reached.host
     if not host:
         raise no_url()
-    is_named = not is_literal(host)
-    is_closed = is_local_name(host) if is_named else not is_public(host)
-    if is_closed and not allow_private:
-        raise blocked(f"{host} is not a public address ({ALLOWING})")
+    _check_host(host, allow_private=allow_private)
     return parsed
 
 
@@ -73,15 +74,33 @@ def no_url() -> ItemError:
     return ItemError(ErrorCode.SOURCE_MISSING, "no valid http or https URL")
 
 
-def _parsed(url: str) -> tuple[httpx.URL, yarl.URL]:
-    """The URL as httpx reads it, and as aiohttp, which connects, hears it from httpx."""
+def _check_host(host: str, *, allow_private: bool) -> None:
+    if not is_literal(host):
+        is_open = allow_private or not is_local_name(host)
+    elif is_reachable(host, allow_private=True):
+        is_open = is_reachable(host, allow_private=allow_private)
+    else:
+        raise blocked(f"{host} {NEVER}")
+    if not is_open:
+        raise blocked(f"{host} is not a public address ({ALLOWING})")
+
+
+def _parsed(url: str) -> tuple[httpx.URL, yarl.URL, str | None]:
+    """The URL as httpx reads it, and as aiohttp, which connects, hears it from httpx; its host."""
     try:
         parsed = httpx.URL(url)
-        return parsed, yarl.URL(str(parsed))
+        reached = yarl.URL(str(parsed))
+        host = reached.host  # where an xn-- name is decoded
     except (httpx.InvalidURL, ValueError) as error:
-        if is_literal(_host(url)):  # 0177.0.0.1 and the like
-            raise blocked("the host is no canonical address") from error
+        if _is_disguised(_host(url)):
+            raise blocked("the host is no canonical address or name") from error
         raise no_url() from error
+    return parsed, reached, host
+
+
+def _is_disguised(host: str) -> bool:
+    """Whether what no client takes for a host might lead somewhere all the same: 0177.0.0.1."""
+    return is_literal(host) or is_local_name(host) or _A_LABEL in host.lower()
 
 
 def _joined(url: httpx.URL, location: str) -> str:

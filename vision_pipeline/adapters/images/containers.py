@@ -13,6 +13,8 @@ from urllib.parse import unquote_to_bytes, urlsplit
 import fsspec
 
 from vision_pipeline.core.errors import ErrorCode, ItemError
+from vision_pipeline.core.tar import DamagedTarError
+from vision_pipeline.core.zip import ZIP_DAMAGE
 
 _FILE_SCHEME = "file://"
 
@@ -21,11 +23,17 @@ Stamp = tuple[int, int] | None
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Whatever reading a container raises as an `ItemError`: `source_missing`."""
+    """Whatever reading a container raises as an `ItemError`.
+
+    That is `unreadable_image` where the container is damaged, else `source_missing`.
+    """
     try:
         yield
     except ItemError:
         raise
+    except (*ZIP_DAMAGE, DamagedTarError) as error:
+        detail = f"the archive is damaged: {type(error).__name__}: {error}"
+        raise ItemError(ErrorCode.UNREADABLE_IMAGE, detail) from error
     except Exception as error:  # the operating system's, each file system's own
         detail = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
         raise ItemError(ErrorCode.SOURCE_MISSING, f"archive: {detail}") from error

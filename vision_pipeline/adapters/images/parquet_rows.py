@@ -11,7 +11,7 @@ from pathlib import Path
 from vision_pipeline.adapters.images.parquet_file import BytesColumn, Cursor
 from vision_pipeline.adapters.images.passed_rows import MEBIBYTE, PassedRows, Value
 from vision_pipeline.core.errors import ErrorCode, ItemError
-from vision_pipeline.core.members import Member
+from vision_pipeline.core.members import Member, is_damaged
 from vision_pipeline.core.records import ImageRef
 
 _MAX_COLUMNS = 16
@@ -19,6 +19,20 @@ _MAX_CURSORS = 8
 _CURSOR_BYTES = 256 * MEBIBYTE
 # Rows kept before the first one that is asked of a group: what runs beside it may begin earlier.
 _KEPT_BEFORE_ROWS = 8192
+
+
+class PathInsteadError(ItemError):
+    """A row has no bytes, but says where they are.
+
+    Attributes:
+        path: As it stands there.
+    """
+
+    def __init__(self, row: int, path: str) -> None:
+        super().__init__(
+            ErrorCode.SOURCE_MISSING, f"row {row} has no bytes, only the path {path!r}"
+        )
+        self.path = path
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +59,19 @@ class ParquetReader:
     row groups are smaller.
 
     Args:
+        max_page_bytes: Rows for which a larger page had to be unpacked are refused.
         folder: Where rows that wait and fit no memory are kept, up to 8 GiB; None for `TMPDIR`.
         passed: The store of such rows, in place of the usual one.
     """
 
-    def __init__(self, folder: Path | None = None, *, passed: PassedRows | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path | None = None,
+        *,
+        max_page_bytes: int = 512 * MEBIBYTE,
+        passed: PassedRows | None = None,
+    ) -> None:
+        self._max_page_bytes = max_page_bytes
         self._passed = PassedRows(folder=folder) if passed is None else passed
         self._decoder = _one_thread()
         self._columns: OrderedDict[_ColumnKey, BytesColumn] = OrderedDict()
@@ -65,10 +87,15 @@ class ParquetReader:
             max_bytes: More is not returned; the caller refuses it.
 
         Raises:
-            ItemError: `source_missing`: no such file, column or row, the row has no bytes, the file
-                has changed since it was listed, or cannot be read.
+            PathInsteadError: The row has no bytes, but the path beside them.
+            ItemError: `source_missing`: no such file, column or row, the row has no bytes, or the
+                file has changed since it was listed; `unreadable_image`: the file is damaged;
+                `image_too_large`: the row lies in or behind a page above `max_page_bytes`.
         """
         column, _, number = member.name.rpartition("/")
+        if is_damaged(number):
+            key = _ColumnKey(member.container, ref.version, column, max_bytes)
+            raise self._decoder.submit(self._damage, key, number).result()
         if not (number.isascii() and number.isdigit()):
             raise ItemError(ErrorCode.SOURCE_MISSING, f"{member.name!r} names no row of a column")
         key, row = _ColumnKey(member.container, ref.version, column, max_bytes), int(number)
@@ -77,8 +104,9 @@ class ParquetReader:
             value = self._decoder.submit(self._sought, key, row).result()
         if isinstance(value, bytes):
             return value
-        beside = f", only the path {value!r}" if value else ""
-        raise ItemError(ErrorCode.SOURCE_MISSING, f"row {row} has no bytes{beside}")
+        if value:
+            raise PathInsteadError(row, value)
+        raise ItemError(ErrorCode.SOURCE_MISSING, f"row {row} has no bytes")
 
     def close(self) -> None:
         """Close all files and forget the rows that nobody asked for; reading opens them again.
@@ -93,6 +121,15 @@ class ParquetReader:
             self._columns.popitem()[1].close()
         self._passed.close()
 
+    def _damage(self, key: _ColumnKey, name: str) -> ItemError:
+        """What there is to say of rows that could not be listed."""
+        try:
+            self._column(key)
+        except ItemError as error:
+            if error.code is ErrorCode.UNREADABLE_IMAGE:
+                return error
+        return ItemError(ErrorCode.UNREADABLE_IMAGE, f"the Parquet file cannot be read: {name}")
+
     def _sought(self, key: _ColumnKey, row: int) -> Value:
         value = self._passed.take((key, row))
         return self._decoded(key, row) if value is None else value
@@ -103,6 +140,7 @@ class ParquetReader:
         cursor = self._cursors.pop((key, group), None)
         if cursor is None or cursor.next_row > row:
             cursor = Cursor(column, group)
+            column.group_of(row)  # as the headers of its pages tell by now
         self._make_room(cursor.held_bytes)
         keep_from = 0 if (key, group) in self._visited else row - _KEPT_BEFORE_ROWS
         self._visited.add((key, group))
@@ -138,7 +176,11 @@ class ParquetReader:
             while len(self._columns) >= _MAX_COLUMNS:
                 self._forget(next(iter(self._columns)))
             self._columns[key] = BytesColumn(
-                key.container, key.name, version=key.version, max_bytes=key.max_bytes
+                key.container,
+                key.name,
+                version=key.version,
+                max_bytes=key.max_bytes,
+                max_page_bytes=self._max_page_bytes,
             )
         self._columns.move_to_end(key)
         return self._columns[key]

@@ -17,7 +17,14 @@ from vision_pipeline.adapters.images.containers import (
 from vision_pipeline.core.errors import ErrorCode, ItemError
 from vision_pipeline.core.members import Member, readable
 from vision_pipeline.core.records import ImageRef
-from vision_pipeline.core.tar import BLOCK_BYTES, DamagedTarError, is_header_of, tar_members
+from vision_pipeline.core.tar import (
+    BLOCK_BYTES,
+    DamagedTarError,
+    TarMember,
+    files_of,
+    is_header_of,
+    tar_members,
+)
 
 _Places = dict[str, tuple[int, int]]
 
@@ -47,12 +54,12 @@ class TarReader:
             wanted = min(size, max_bytes + 1)
             # With the header in front, which tells whether the archive is still the same.
             data = read_range(member.container, offset - BLOCK_BYTES, BLOCK_BYTES + wanted)
-        header, content = data[:BLOCK_BYTES], data[BLOCK_BYTES:]
-        if not is_header_of(header, size):
-            place = f"byte {offset - BLOCK_BYTES}"
-            _missing(f"no tar header at {place}: the archive is damaged there, or has changed")
-        if len(content) < wanted:
-            _missing("the archive ends within this member: it is cut off, or has changed")
+            header, content = data[:BLOCK_BYTES], data[BLOCK_BYTES:]
+            if not is_header_of(header, size):
+                place = f"byte {offset - BLOCK_BYTES}"
+                _broken(member, ref, f"no tar header at {place}: the archive is damaged there")
+            if len(content) < wanted:
+                _broken(member, ref, "the archive ends within this member: it is cut off")
         return content
 
     def _found(self, member: Member) -> tuple[int, int]:
@@ -72,13 +79,25 @@ class TarReader:
 
 
 def _read_places(container: str) -> _Places:
-    places: _Places = {}
+    members: list[TarMember] = []
     # What stands in front of the damage can be had all the same.
     with open_container(container) as file, suppress(DamagedTarError):
-        for member in tar_members(file):
-            if member.is_regular:  # of two with one name the last one counts, as for tar itself
-                places[readable(member.name)] = (member.offset_bytes, member.size_bytes)
-    return places
+        members += (each for each in tar_members(file) if each.is_regular or each.target)
+    # Of two with one name the last one counts, as for tar itself.
+    return {
+        readable(each.name): (each.offset_bytes, each.size_bytes) for each in files_of(members)[0]
+    }
+
+
+def _broken(member: Member, ref: ImageRef, detail: str) -> NoReturn:
+    """Tell an archive that is damaged from one that is another by now.
+
+    A version that a source listed begins with the archive's own.
+    """
+    stamp = stamp_of(member.container)
+    if stamp is not None and ref.version and ref.version.partition("-")[0] != str(stamp[1]):
+        _missing("the archive has changed since it was listed: run again")
+    raise ItemError(ErrorCode.UNREADABLE_IMAGE, detail)
 
 
 def _missing(detail: str) -> NoReturn:

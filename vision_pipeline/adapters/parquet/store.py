@@ -24,11 +24,13 @@ _SETTLED = pa.schema(
     [
         ("_fingerprint", pa.string()),
         ("is_answer", pa.bool_()),
+        ("is_unread", pa.bool_()),
         ("versions", pa.list_(pa.string())),
     ]
 )
 _NOTHING_SETTLED = _SETTLED.empty_table()
 _MANIFEST_OWN = ("item_id", "_fingerprint", "images")
+_UNREAD = [code.value for code in ErrorCode if code.is_of_image]
 _PERMANENT = [code.value for code in ErrorCode if not code.is_transient]
 
 
@@ -154,9 +156,9 @@ class ResultStore:
             abilities: The decoders and limits of now; failures under others are tried again.
 
         Returns:
-            A table of `_fingerprint` (string), `is_answer` (bool) and `versions` (list of string,
-            the `image_version` of each image): items whose latest row answers the same question,
-            or failed at it for good.
+            A table of `_fingerprint` (string), `is_answer` (bool), `is_unread` (bool, failed for
+            the bytes of an image) and `versions` (list of string, the `image_version` of each
+            image): items whose latest row answers the same question, or failed at it for good.
         """
         parts = [part for run_id in self.run_ids() for part in self._outcomes(run_id)]
         if not parts:
@@ -172,8 +174,9 @@ class ResultStore:
         )
         same = pc.equal(table["question_sha256"], question_sha256)
         keep = pc.and_(same, pc.or_(is_answer, is_final))
-        found = pa.table([table["_fingerprint"], is_answer, table["versions"]], _SETTLED)
-        return found.filter(keep)
+        is_unread = pc.is_in(table["error_code"], pa.array(_UNREAD))
+        parts = [table["_fingerprint"], is_answer, is_unread, table["versions"]]
+        return pa.table(parts, _SETTLED).filter(keep)
 
     def _outcomes(self, run_id: str) -> Iterator[pa.Table]:
         finished = self.finished_shards(run_id)

@@ -20,9 +20,12 @@ from PIL import Image
 
 from vision_pipeline.adapters.preparation.frames import read_frame, write_frame
 from vision_pipeline.core.errors import ItemError
+from vision_pipeline.core.image_memory import stated_size
 from vision_pipeline.core.image_settings import ImageSettings
 from vision_pipeline.core.imaging import check, prepare
 from vision_pipeline.core.pdf import count_pages
+
+_OWN_BYTES = 64 * 1024 * 1024  # Python, Pillow and NumPy
 
 _Reply = tuple[dict[str, Any], bytes]
 
@@ -32,7 +35,7 @@ def main() -> None:
     settings = ImageSettings(**orjson.loads(sys.argv[1]))
     limits = orjson.loads(sys.argv[2])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run itself says when this ends
-    _bound_memory(limits["max_bytes"])
+    _bound_memory(_OWN_BYTES + limits["max_bytes"])
     # Pillow refuses above twice this number: its limit is then ours, also for pictures inside of
     # pictures, whose size no header tells.
     Image.MAX_IMAGE_PIXELS = max(settings.max_source_pixels // 2, 1)
@@ -57,7 +60,8 @@ def serve(
     """Answer tasks until there are no more.
 
     Args:
-        tasks: Messages with `do` (`prepare`, `check` or `count_pages`) and the encoded file.
+        tasks: Messages with `do` (`prepare`, `check`, `measure` or `count_pages`) and the encoded
+            file.
         replies: Gets one message for each: what was asked for; or `error`, the code of an
             `ItemError`, with its `detail`; or `bug`.
         settings: For every image; a task to `prepare` brings its own `max_sent_bytes`.
@@ -85,8 +89,11 @@ def _prepare(source: bytes, settings: ImageSettings, head: dict[str, Any]) -> _R
 
 
 def _check(source: bytes, settings: ImageSettings, _: dict[str, Any]) -> _Reply:
-    check(source, settings)
-    return {}, b""
+    return {"note": check(source, settings)}, b""
+
+
+def _measure(source: bytes, settings: ImageSettings, _: dict[str, Any]) -> _Reply:
+    return {"size": stated_size(source, settings)}, b""
 
 
 def _count_pages(source: bytes, _settings: ImageSettings, _head: dict[str, Any]) -> _Reply:
@@ -96,6 +103,7 @@ def _count_pages(source: bytes, _settings: ImageSettings, _head: dict[str, Any])
 _DEEDS: dict[str, Callable[[bytes, ImageSettings, dict[str, Any]], _Reply]] = {
     "prepare": _prepare,
     "check": _check,
+    "measure": _measure,
     "count_pages": _count_pages,
 }
 

@@ -20,12 +20,14 @@ from vision_pipeline.core.errors import ErrorCode, ItemError, RunError, StoppedE
 from vision_pipeline.core.image_settings import ImageSettings
 
 _ATTEMPTS = 2  # a process can die of something else than its image
+_STARTS = 3  # so may one that starts, as where the system is short of memory for a moment
 _PIPE_BYTES = 1024 * 1024  # what Linux lets anybody have; a photo then needs a few switches
 _SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ of Linux, which Python 3.11 names on Linux alone
 
 # Blocks of 16 MB that Pillow keeps between images: getting their pages anew from the system each
 # time costs 15 to 50 ms of a 10-megapixel image.
-_TUNING = {"PILLOW_BLOCKS_MAX": "4"}
+# NumPy, which only carries pixels here, would set aside 40 MB for a second thread of its algebra.
+_TUNING = {"PILLOW_BLOCKS_MAX": "4", "OPENBLAS_NUM_THREADS": "1"}
 
 # A decoder that is taken over by a hostile file finds no key in its environment.
 _PASSED_ON = frozenset(
@@ -40,7 +42,7 @@ class WorkerLimits:
 
     Attributes:
         max_s: Wall time.
-        max_bytes: Memory of the whole process, of which about 50 MB are its own.
+        max_bytes: Memory, besides what the process needs for itself.
     """
 
     max_s: float = 30.0
@@ -92,7 +94,10 @@ class Workers:
             if exit_code == -signal.SIGALRM:
                 detail = f"decoding took longer than image.max_decode_s ({self._limits.max_s:g} s)"
                 raise ItemError(ErrorCode.IMAGE_TOO_LARGE, detail)
-        raise ItemError(ErrorCode.UNREADABLE_IMAGE, f"the decoder crashed ({_told(exit_code)})")
+        detail = f"the decoder crashed ({_told(exit_code)})"
+        if exit_code == -signal.SIGABRT:  # how C++ and Rust end where an allocation fails
+            detail += "; for a large image, image.max_decode_bytes may be too little"
+        raise ItemError(ErrorCode.UNREADABLE_IMAGE, detail)
 
     def close(self) -> None:
         """End all workers at once; calls in progress raise `StoppedError`."""
@@ -129,19 +134,21 @@ class Workers:
         return None, exit_code
 
     def _start(self) -> _Worker:
-        with self._lock:
-            if self._is_closed:
-                raise StoppedError("the run is ending")
-            worker = _Worker(self._command)
-            self._running.add(worker)
-        complaint = worker.greet()
-        if complaint is not None:
+        complaint: str | None = ""
+        for _ in range(_STARTS):
+            with self._lock:
+                if self._is_closed:
+                    raise StoppedError("the run is ending")
+                worker = _Worker(self._command)
+                self._running.add(worker)
+            complaint = worker.greet()
+            if complaint is None:
+                return worker
             with self._lock:
                 self._running.discard(worker)
                 if self._is_closed:
                     raise StoppedError("the run is ending")
-            raise RunError(f"no process for decoding images can be started: {complaint}")
-        return worker
+        raise RunError(f"no process for decoding images can be started: {complaint}")
 
 
 class _Worker:

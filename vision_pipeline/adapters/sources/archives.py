@@ -127,10 +127,10 @@ def zip_images(archive: Archive, listing: Listing) -> Iterator[Found]:
 def _zip_members(archive: Archive, listing: Listing) -> Iterator[Found]:
     with archive.opened() as file, zipfile.ZipFile(file) as directory:
         for member in directory.infolist():
-            if not _is_regular(member):
+            if not member.filename or member.is_dir():
                 continue
             name = readable(member.filename)
-            reason = listing.reason_to_skip(name)
+            reason = listing.reason_to_skip(name) or _reason_by_kind(member)
             if reason is not None:
                 listing.counts[reason] += 1
                 continue
@@ -152,6 +152,6 @@ def _content(directory: zipfile.ZipFile, member: zipfile.ZipInfo, *, most: int) 
     return BytesIO(read_member(directory, member, most=most))
 
 
-def _is_regular(member: zipfile.ZipInfo) -> bool:
+def _reason_by_kind(member: zipfile.ZipInfo) -> str | None:
     mode = stat.S_IFMT(member.external_attr >> 16)  # 0 where no Unix wrote it
-    return bool(member.filename) and not member.is_dir() and mode in {0, stat.S_IFREG}
+    return None if mode in {0, stat.S_IFREG} else "links"

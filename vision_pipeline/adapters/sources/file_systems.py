@@ -87,8 +87,17 @@ def open_hopping(location: str) -> IO[bytes]:
     return file_system.open(path, "rb", block_size=_HOP_BYTES)
 
 
-def _open_regular(path: str) -> IO[bytes]:
+def check_regular(path: str) -> None:
+    """See that what lies at a local path can be read to an end.
+
+    Raises:
+        OSError: It is not there, or is a folder, a pipe or a device.
+    """
     # A pipe would block until somebody writes, and opening a device may act on it.
     if not stat.S_ISREG(Path(path).stat().st_mode):
-        raise OSError(f"{path}: not a regular file")
+        raise OSError("not a regular file")
+
+
+def _open_regular(path: str) -> IO[bytes]:
+    check_regular(path)
     return Path(path).open("rb")

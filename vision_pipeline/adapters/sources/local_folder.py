@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from vision_pipeline.adapters.sources.batches import Found
@@ -25,6 +26,12 @@ def local_image(path: str, item_id: str) -> Found:
     except (OSError, ValueError):  # ValueError: a NUL in the name
         return Found(item_id, local_uri(path))
     return Found(item_id, local_uri(path), stat.st_size, str(stat.st_mtime_ns))
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    path: str
+    prefix: str
 
 
 class LocalWalk:
@@ -68,9 +75,19 @@ class LocalWalk:
             os.scandir(self._root).close()
         except OSError as error:
             raise SourceError(f"{self._root}: cannot be listed: {error.strerror}") from error
-        yield from self._folder(str(self._root), prefix)
+        # A stack of its own: folders may be nested deeper than Python's calls.
+        inside = [self._entries(_Folder(str(self._root), prefix))]
+        while inside:
+            entry = next(inside[-1], None)
+            if entry is None:
+                inside.pop()
+            elif isinstance(entry, _Folder):
+                inside.append(self._entries(entry))
+            else:
+                yield entry
 
-    def _folder(self, path: str, prefix: str) -> Iterator[Found]:
+    def _entries(self, folder: _Folder) -> Iterator[Found | _Folder]:
+        path, prefix = folder.path, folder.prefix
         try:
             names, folders, links = _listed(path)
         except OSError:
@@ -83,7 +100,7 @@ class LocalWalk:
             elif name in links:
                 yield from self._link(full, relative)
             elif name in folders:
-                yield from self._folder(full, f"{relative}/")
+                yield _Folder(full, f"{relative}/")
             else:
                 yield from self._file(full, relative)
 
@@ -94,7 +111,7 @@ class LocalWalk:
         else:
             self._counts[reason] += 1
 
-    def _link(self, path: str, relative: str) -> Iterator[Found]:
+    def _link(self, path: str, relative: str) -> Iterator[Found | _Folder]:
         try:
             target = Path(path).resolve()
         except (OSError, RuntimeError):  # a link to itself: an item, and it will be missing
@@ -106,7 +123,7 @@ class LocalWalk:
         elif not target.is_dir():
             yield from self._file(path, relative)
         elif is_outside and self._is_first_visit(target):
-            yield from self._folder(path, f"{relative}/")
+            yield _Folder(path, f"{relative}/")
         else:
             self._counts["repeated"] += 1
 

@@ -11,6 +11,7 @@ from itertools import islice
 import pyarrow as pa
 
 from vision_pipeline.adapters.sources.batches import BATCH_ROWS, ITEM_FIELDS, Found, batch_of
+from vision_pipeline.adapters.sources.damages import Damages
 from vision_pipeline.adapters.sources.groups import groups_of, ranks_of
 from vision_pipeline.adapters.sources.identity import UniqueIds
 from vision_pipeline.adapters.sources.manifest_files import manifest_files, same_columns
@@ -79,6 +80,9 @@ class ManifestColumns:
 class ManifestSource:
     """A table of images, with columns that prompts and results use.
 
+    Of several Parquet files, what is damaged of one is an item whose reading fails and says so;
+    with `group_by` it stops the run, for groups would lack images.
+
     A document of several pages gives one item a page or, in a group, one image a page; images
     whose bytes are in the manifest itself are taken for single ones.
 
@@ -105,16 +109,17 @@ class ManifestSource:
         """
         return self._rows() if self._columns.group_by is None else self._groups()
 
-    def _tables(self) -> Iterator[Table]:
+    def _tables(self, files: Sequence[str], damages: Damages) -> Iterator[Table]:
         names = {name for name in (self._columns.id, self._columns.group_by) if name is not None}
         first = None
-        for location in manifest_files(self._location):
-            for table in read_table(
+        for location in files:
+            tables = read_table(
                 location,
                 image_column=self._columns.image,
                 name_columns=names,
                 column_types=self._columns.types,
-            ):
+            )
+            for table in damages.outlived(tables, location, []):
                 self._columns.check(table.schema, location)
                 if first is None:
                     first = table
@@ -123,9 +128,12 @@ class ManifestSource:
                     yield same_columns(first, table)
 
     def _rows(self) -> Iterator[pa.RecordBatch]:
-        ids = UniqueIds()
-        for table in self._tables():
-            for start, batch, found in self._found(table):
+        ids, last = UniqueIds(), None
+        files = manifest_files(self._location)
+        damages = Damages(self._columns.image, is_fatal=len(files) == 1)
+        for table in self._tables(files, damages):
+            for start, batch, found in self._found(table, damages):
+                last = batch
                 # Documents make more items of a batch than it has rows.
                 items = self._items(table, start, batch, found, ids)
                 while some := list(islice(items, BATCH_ROWS)):
@@ -133,6 +141,16 @@ class ManifestSource:
                     is_whole = rows == tuple(range(batch.num_rows))
                     repeated = batch if is_whole else batch.take(pa.array(rows))
                     yield self._batch(item_ids, [[each] for each in images], repeated)
+        if damages.first is not None:
+            if last is None:
+                raise damages.first
+            yield self._damaged(damages.items, ids, last.schema)
+
+    def _damaged(self, items: Sequence[Found], ids: UniqueIds, schema: pa.Schema) -> pa.RecordBatch:
+        nulls = [pa.nulls(len(items), field.type) for field in schema]
+        nothing = pa.RecordBatch.from_arrays(nulls, schema=schema)
+        some_ids = [ids.distinct(each.item_id) for each in items]
+        return self._batch(some_ids, [[each] for each in items], nothing)
 
     def _items(
         self,
@@ -159,8 +177,10 @@ class ManifestSource:
         group_by, order_by = self._columns.group_by, self._columns.order_by
         batches: list[pa.RecordBatch] = []
         found: list[Found] = []
-        for table in self._tables():
-            for _, batch, some in self._found(table):
+        files = manifest_files(self._location)
+        damages = Damages(self._columns.image, is_fatal=True)
+        for table in self._tables(files, damages):
+            for _, batch, some in self._found(table, damages):
                 batches.append(batch)
                 found += some
         if not batches:
@@ -182,19 +202,22 @@ class ManifestSource:
             ]
             yield self._batch(some_ids, images, firsts.to_batches()[0])
 
-    def _found(self, table: Table) -> Iterator[tuple[int, pa.RecordBatch, list[Found]]]:
+    def _found(
+        self, table: Table, damages: Damages
+    ) -> Iterator[tuple[int, pa.RecordBatch, list[Found]]]:
         """Each batch, the number of its first row in the file, from 0, and the rows' images."""
-        image, start = self._columns.image, 0
+        image, taken = self._columns.image, list[int]()
         rows = RowReferences(table.location, image) if table.images.has_bytes else None
         references = References(table.location)
-        for batch in table.batches:
+        for batch in damages.outlived(table.batches, table.location, taken):
+            start = sum(taken)
             values = batch.column(image).to_pylist()
             if rows is None:
                 found = [references.found(value) for value in values]
             else:
                 found = [rows.found(row, value) for row, value in enumerate(values, start)]
             yield start, batch, found
-            start += batch.num_rows
+            taken.append(batch.num_rows)
 
     def _pages_of(self, found: Found) -> Sequence[Found]:
         if self._pages is None or found.page is not None:

@@ -21,9 +21,10 @@ class Source(Protocol):
 
     Attributes:
         counts: After `batches`, how many files were passed over, by reason: `hidden`,
-            `not_image`, `excluded`, `outside`, `repeated`, `unreadable_folders`;
-            `archives_without_end_mark`, which may be cut off; of WebDatasets, samples with
-            `no_image`, files with `no_text` by nature and `unreadable_columns`.
+            `not_image`, `archive`, `excluded`, `outside`, `repeated`, `unreadable_folders`; in
+            archives, `links` to what is no member; `archives_without_end_mark`, which may be cut
+            off; of WebDatasets, samples with `no_image`, files with `no_text` by nature and
+            `unreadable_columns`.
     """
 
     counts: Counter[str]

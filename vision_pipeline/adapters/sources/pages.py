@@ -10,7 +10,7 @@ from vision_pipeline.adapters.sources.batches import Found
 from vision_pipeline.adapters.sources.file_systems import open_hopping, scheme_of
 from vision_pipeline.core.errors import ItemError
 from vision_pipeline.core.members import leads_home, parse_member
-from vision_pipeline.core.tiff import page_frames
+from vision_pipeline.core.tiff import tiff_pages
 
 _PDF_SUFFIX = ".pdf"
 _SUFFIXES = (".tif", ".tiff", ".btf", _PDF_SUFFIX)
@@ -65,7 +65,7 @@ class Pages:
     def _tiff_pages(self, opened: Callable[[], IO[bytes]]) -> int:
         try:
             with opened() as file:
-                return len(page_frames(file, most=self._max_pages))
+                return len(tiff_pages(file, most=self._max_pages).frames)
         except Exception:  # noqa: BLE001  (each backend has its own)
             return 1
 

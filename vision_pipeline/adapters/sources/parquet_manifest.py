@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pa_parquet
 
+from vision_pipeline.adapters.sources.file_systems import scheme_of
 from vision_pipeline.core.errors import SourceError
 
 _ALLOWED = "text (paths or URLs), binary (the images' bytes) or a struct of bytes and path"
@@ -33,6 +35,10 @@ class ImageColumn:
     leaf: str | None = None
 
 
+class DamagedTableError(SourceError):
+    """A Parquet file is damaged, or none."""
+
+
 def open_parquet(
     file: IO[bytes],
     *,
@@ -55,8 +61,10 @@ def open_parquet(
 
     Raises:
         SourceError: The image column holds something else.
+        DamagedTableError: The file cannot be parsed; also while batches are taken.
     """
-    parquet = pa_parquet.ParquetFile(file)
+    with _parsed(location):
+        parquet = pa_parquet.ParquetFile(file)
     layout = parquet.schema_arrow
     images = _image_column(parquet, image_column, types, location)
     fields, leaves = [], []
@@ -70,7 +78,8 @@ def open_parquet(
     schema = pa.schema(fields)
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for batch in parquet.iter_batches(batch_rows, columns=leaves):
+        undecoded = parquet.iter_batches(batch_rows, columns=leaves)
+        while (batch := _next_of(undecoded, location)) is not None:
             cast = [
                 _texts(batch, images)
                 if field.name == image_column
@@ -80,6 +89,23 @@ def open_parquet(
             yield pa.RecordBatch.from_arrays(cast, schema=schema)
 
     return schema, batches(), images
+
+
+@contextmanager
+def _parsed(location: str) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowInvalid, OSError) as error:
+        # Of the two that Arrow raises for damage, one is also what stores raise out of reach.
+        is_arrows = type(error) is OSError and error.errno is None and not scheme_of(location)
+        if not (is_arrows or isinstance(error, pa.ArrowInvalid)):
+            raise
+        raise DamagedTableError(f"{location}: cannot be read: {error}") from error
+
+
+def _next_of(batches: Iterator[pa.RecordBatch], location: str) -> pa.RecordBatch | None:
+    with _parsed(location):
+        return next(batches, None)
 
 
 def _image_column(

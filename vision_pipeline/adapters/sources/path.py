@@ -31,6 +31,7 @@ from vision_pipeline.adapters.sources.web_dataset import (
     text_extensions,
 )
 from vision_pipeline.core.errors import SourceError
+from vision_pipeline.core.members import readable
 from vision_pipeline.core.tar import TarMember
 
 _MOST_HELD_MEMBERS = 1_000_000
@@ -120,6 +121,8 @@ def _looked_through(places: Iterable[Images | Archive], listing: Listing) -> Ite
         contents = _contents(place)
         if not contents.has_end:
             listing.counts["archives_without_end_mark"] += 1
+        for name in contents.lost_links:
+            listing.counts[listing.reason_to_skip(readable(name)) or "links"] += 1
         members = contents.members
         held += len(members)
         yield _Tar(

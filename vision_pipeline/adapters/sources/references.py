@@ -11,8 +11,10 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from vision_pipeline.adapters.sources.batches import Found
 from vision_pipeline.adapters.sources.file_systems import scheme_of
 from vision_pipeline.adapters.sources.local_folder import local_image
+from vision_pipeline.core.addresses import without_credentials
 
 _DATA_SCHEME = "data:"
+_WEB_SCHEMES = frozenset({"http", "https"})
 _DATA_ID_DIGITS = 16
 _PAGE = re.compile(r"#page=(0|[1-9][0-9]{0,8})")
 
@@ -39,6 +41,9 @@ class References:
             return Found("", "")
         if value[: len(_DATA_SCHEME)].lower() == _DATA_SCHEME:
             return Found(_DATA_SCHEME + sha256(value.encode()).hexdigest()[:_DATA_ID_DIGITS], value)
+        if scheme_of(value) in _WEB_SCHEMES:
+            # It is not fetched with them anyway, and stands in tables from here on.
+            value = without_credentials(value)
         bare, page = _without_page(value)
         if page is None:
             return self._leading_to(value, value)
@@ -53,7 +58,7 @@ class References:
         if scheme == "file":
             return local_image(path_of(location), item_id)
         if scheme is not None:
-            return Found(item_id, location)
+            return Found(without_credentials(item_id), location)
         if location.startswith("/"):
             return local_image(location, item_id)
         if self._remote_folder is not None:

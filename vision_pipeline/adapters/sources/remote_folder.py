@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -21,6 +22,12 @@ def remote_image(file_system: FileSystem, info: Mapping[str, Any], item_id: str)
     size = info.get("size")
     uri = file_system.unstrip_protocol(str(info["name"]))
     return Found(item_id, uri, None if size is None else int(size), version)
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    path: str
+    prefix: str
 
 
 class RemoteWalk:
@@ -57,27 +64,37 @@ class RemoteWalk:
         Raises:
             SourceError: The root itself cannot be listed.
         """
-        yield from self._entries(self._listed(self._root), prefix)
+        # A stack of its own: folders may be nested deeper than Python's calls.
+        inside = [self._entries(self._listed(self._root), prefix)]
+        while inside:
+            entry = next(inside[-1], None)
+            if entry is None:
+                inside.pop()
+            elif isinstance(entry, _Folder):
+                inside.append(self._entries(self._listed_or_counted(entry.path), entry.prefix))
+            else:
+                yield entry
 
-    def _folder(self, path: str, prefix: str) -> Iterator[Found]:
-        try:
-            entries = self._listed(path)
-        except SourceError:
-            self._counts["unreadable_folders"] += 1
-            return
-        yield from self._entries(entries, prefix)
-
-    def _entries(self, entries: list[tuple[str, dict[str, Any]]], prefix: str) -> Iterator[Found]:
+    def _entries(
+        self, entries: list[tuple[str, dict[str, Any]]], prefix: str
+    ) -> Iterator[Found | _Folder]:
         for name, info in entries:
             relative = prefix + name
             if name.startswith("."):
                 self._counts["hidden"] += 1
             elif info["type"] == "directory":
-                yield from self._folder(str(info["name"]), f"{relative}/")
+                yield _Folder(str(info["name"]), f"{relative}/")
             elif (reason := self._reason_to_skip(relative)) is not None:
                 self._counts[reason] += 1
             else:
                 yield remote_image(self._file_system, info, relative)
+
+    def _listed_or_counted(self, path: str) -> list[tuple[str, dict[str, Any]]]:
+        try:
+            return self._listed(path)
+        except SourceError:
+            self._counts["unreadable_folders"] += 1
+            return []
 
     def _listed(self, path: str) -> list[tuple[str, dict[str, Any]]]:
         try:

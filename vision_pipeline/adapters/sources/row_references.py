@@ -10,14 +10,14 @@ from vision_pipeline.adapters.sources.local_folder import local_image
 from vision_pipeline.adapters.sources.remote_folder import remote_image
 from vision_pipeline.adapters.sources.tables import is_packed
 from vision_pipeline.core.errors import SourceError
-from vision_pipeline.core.members import Member, is_chain, readable
+from vision_pipeline.core.members import Member, damaged_from, is_chain, readable
 
 
 class RowReferences:
     """Names the rows of one file; their version is the file's, since a row has none of its own.
 
     Whether a row has bytes is not known without reading them: of one that has none, the reader
-    says so, naming the path beside it.
+    follows the path beside it.
 
     Args:
         manifest: Local path or URL of the Parquet file.
@@ -40,6 +40,12 @@ class RowReferences:
         self._container = file.uri
         self._version = file.version
         self._name = readable(PurePosixPath(manifest.partition("?")[0]).name)
+
+    def damaged(self, row: int) -> Found:
+        """What stands for the rows from one on, which cannot be told; reading it fails."""
+        name = damaged_from(f"row {row}")
+        uri = Member("parquet", f"{self._column}/{name}", self._container).uri
+        return Found(f"{self._name}/{name}", uri, version=self._version)
 
     def found(self, row: int, path: str | None) -> Found:
         """The image of a row.

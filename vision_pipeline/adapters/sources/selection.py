@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from pathspec import GitIgnoreSpec
@@ -20,6 +21,8 @@ _NAMES = """
 # somebody sees, where a skipped file would be silence.
 IMAGE_SUFFIXES = frozenset(f".{name}" for name in _NAMES.split())
 
+_ARCHIVE = re.compile(r"\.(?:zip|tar|tar\.(?:gz|bz2|xz|zst)|t(?:gz|bz2|xz|zst))$")
+
 
 class Selection:
     """Patterns of `.gitignore` against relative paths, with no regard to case.
@@ -37,13 +40,15 @@ class Selection:
         self._exclude = _compiled("exclude", exclude)
 
     def reason_to_skip(self, relative: str) -> str | None:
-        """`not_image` or `excluded` for a file that is not taken, None for one that is."""
+        """`not_image`, `archive` or `excluded` for a file that is left out, else None."""
         lowered = relative.lower()
         if self.excludes(relative):
             return "excluded"
         if self._include is not None:
             return None if self._include.match_file(lowered) else "excluded"
-        return None if has_image_suffix(relative) else "not_image"
+        if has_image_suffix(relative):
+            return None
+        return "archive" if _ARCHIVE.search(lowered) else "not_image"
 
     def excludes(self, relative: str) -> bool:
         """Whether a pattern of `exclude` leaves the file out."""

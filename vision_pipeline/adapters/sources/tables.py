@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -12,10 +12,10 @@ from typing import IO
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
-import pyarrow.json as pa_json
 
 from vision_pipeline.adapters.sources.batches import BATCH_ROWS
-from vision_pipeline.adapters.sources.file_systems import connect
+from vision_pipeline.adapters.sources.file_systems import check_regular, connect, scheme_of
+from vision_pipeline.adapters.sources.json_lines import open_json_lines
 from vision_pipeline.adapters.sources.parquet_manifest import ImageColumn, open_parquet
 from vision_pipeline.core.errors import SourceError
 
@@ -26,6 +26,18 @@ _PACKED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 # A row must fit one block, and a row may carry a data: URL of the provider's 10 MiB in base64.
 _BLOCK_BYTES = 16 * 1024 * 1024
 _TYPE_EXAMPLES = "string, int64, float64, bool, date32, timestamp[us] or the like"
+_GUESSED = {".csv": ",", ".tsv": "\t"}  # the delimiters
+_HINTS = dict.fromkeys(
+    _GUESSED, " (types are guessed from the beginning: source.column_types sets them)"
+) | dict.fromkeys(
+    (".jsonl", ".ndjson"),
+    " (one JSON object a line; the image column holds text, a path or URL; any other column holds "
+    "values of one type)",
+)
+_SNIFFED_BYTES = 4096
+_WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_OTHER_DELIMITERS = re.compile(r"[;\t|,]")
 _BLANK = re.compile(rb"(?:\xef\xbb\xbf)?\s*")
 
 
@@ -75,7 +87,7 @@ def read_table(
 
     Raises:
         SourceError: The file is missing or cannot be parsed, or a column or type is unknown; also
-            while batches are taken.
+            while batches are taken. A `DamagedTableError` where that is Parquet.
     """
     suffix = manifest_suffix(location)
     if suffix is None:
@@ -84,12 +96,8 @@ def read_table(
     types = _types(column_types)
     if suffix in _GUESSED:
         types = dict.fromkeys(name_columns, pa.string()) | types
-    file_system, path = connect(location)
-    with (
-        _explained(location),
-        file_system.open(path, "rb", compression="infer") as file,
-    ):
-        if _is_empty(file):
+    with _explained(location), _opened(location) as file:
+        if suffix != _PARQUET_SUFFIX and _is_empty(file, location):
             return
         if suffix == _PARQUET_SUFFIX:
             schema, batches, images = open_parquet(
@@ -100,7 +108,17 @@ def read_table(
                 batch_rows=BATCH_ROWS,
             )
         else:
-            schema, batches = _READERS[suffix](file, {**types, image_column: pa.string()})
+            types |= {image_column: pa.string()}
+            if suffix in _GUESSED:
+                schema, batches = _csv(file, types, location, delimiter=_GUESSED[suffix])
+            else:
+                schema, batches = open_json_lines(
+                    file,
+                    types,
+                    location=location,
+                    image_column=image_column,
+                    block_bytes=_BLOCK_BYTES,
+                )
             images = ImageColumn(image_column, pa.string(), leaf=image_column)
         for name in column_types:
             require_column(name, schema, location=location, key="source.column_types")
@@ -117,6 +135,8 @@ def require_column(name: str, schema: pa.Schema, *, location: str, key: str) -> 
         return
     similar = get_close_matches(name, schema.names, 1, cutoff=0.5)
     hint = f"; did you mean {similar[0]!r}?" if similar else ""
+    if len(schema.names) == 1 and (mark := _OTHER_DELIMITERS.search(schema.names[0])):
+        hint = f"; its delimiter seems to be {mark[0]!r}: save it with commas, or with tabs as .tsv"
     columns = ", ".join(schema.names)
     raise SourceError(f"{location}: no column {name!r} ({key}); there are: {columns}{hint}")
 
@@ -138,9 +158,20 @@ def _name(location: str) -> PurePosixPath:
     return PurePosixPath(location.lower().partition("?")[0])
 
 
-def _is_empty(file: IO[bytes]) -> bool:
+def _opened(location: str) -> IO[bytes]:
+    file_system, path = connect(location)
+    if scheme_of(location) in {None, "file"}:
+        check_regular(path)
+    return file_system.open(path, "rb", compression="infer")
+
+
+def _is_empty(file: IO[bytes], location: str) -> bool:
     head = file.read(_BLOCK_BYTES)
     file.seek(0)
+    if head.startswith(_WIDE_MARKS) or b"\0" in head[:_SNIFFED_BYTES]:
+        raise SourceError(
+            f"{location}: its encoding is not UTF-8, but perhaps UTF-16 or UTF-32; save it as UTF-8"
+        )
     return _BLANK.fullmatch(head) is not None
 
 
@@ -165,15 +196,15 @@ def _complaint(location: str, error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return f"{location}: there is no such manifest"
     hint = ""
-    if isinstance(error, pa.ArrowInvalid) and manifest_suffix(location) in _GUESSED:
-        hint = " (types are guessed from the beginning: source.column_types sets them)"
-    return f"{location}: cannot be read: {error}{hint}"
+    if isinstance(error, pa.ArrowInvalid):
+        hint = _HINTS.get(manifest_suffix(location) or "", "")
+    cause = _UNPRINTABLE.sub(lambda mark: f"\\x{ord(mark[0]):02x}", str(error))
+    return f"{location}: cannot be read: {cause}{hint}"
 
 
-_Opened = tuple[pa.Schema, Iterator[pa.RecordBatch]]
-
-
-def _csv(file: IO[bytes], types: Mapping[str, pa.DataType], *, delimiter: str = ",") -> _Opened:
+def _csv(
+    file: IO[bytes], types: Mapping[str, pa.DataType], location: str, *, delimiter: str
+) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
     reader = pa_csv.open_csv(
         file,
         # One thread: errors then name the row, and no blocks are read ahead.
@@ -185,39 +216,6 @@ def _csv(file: IO[bytes], types: Mapping[str, pa.DataType], *, delimiter: str = 
     )
     for field in reader.schema:
         if pa.types.is_binary(field.type) and field.name not in types:
-            raise SourceError(f"the column {field.name!r} is not UTF-8; save the file as UTF-8")
+            detail = f"the column {field.name!r} is not UTF-8; save the file as UTF-8"
+            raise SourceError(f"{location}: {detail}")
     return reader.schema, reader
-
-
-def _tsv(file: IO[bytes], types: Mapping[str, pa.DataType]) -> _Opened:
-    return _csv(file, types, delimiter="\t")
-
-
-def _json_lines(file: IO[bytes], types: Mapping[str, pa.DataType]) -> _Opened:
-    # Arrow reads a text like 2026-01-01 as a time of day zero; in JSON it is a text, and stays one.
-    guessed = _json_reader(file, types).schema
-    texts = {
-        name: pa.string()
-        for name, kind in zip(guessed.names, guessed.types, strict=True)
-        if pa.types.is_timestamp(kind) and name not in types
-    }
-    file.seek(0)
-    reader = _json_reader(file, {**texts, **types})
-    return reader.schema, reader
-
-
-def _json_reader(file: IO[bytes], types: Mapping[str, pa.DataType]) -> pa.RecordBatchReader:
-    return pa_json.open_json(
-        file,
-        read_options=pa_json.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False),
-        parse_options=pa_json.ParseOptions(explicit_schema=pa.schema(list(types.items()))),
-    )
-
-
-_GUESSED = {".csv", ".tsv"}
-_READERS: Mapping[str, Callable[[IO[bytes], Mapping[str, pa.DataType]], _Opened]] = {
-    ".csv": _csv,
-    ".tsv": _tsv,
-    ".jsonl": _json_lines,
-    ".ndjson": _json_lines,
-}

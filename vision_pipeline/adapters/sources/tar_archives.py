@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO, cast
 
 from vision_pipeline.adapters.sources.archives import Archive, Listing
 from vision_pipeline.adapters.sources.batches import Found
 from vision_pipeline.adapters.sources.pages import Pages
-from vision_pipeline.core.members import Member, readable
+from vision_pipeline.core.members import Member, damaged_from, readable
 from vision_pipeline.core.tar import (
     BLOCK_BYTES,
     DamagedTarError,
     TarMember,
     UnendedTarError,
+    files_of,
     tar_members,
 )
 
@@ -25,12 +26,15 @@ class TarContents:
     """The files in a tar archive, about 200 bytes of memory for each.
 
     Attributes:
-        members: Regular files in order; the content of the last one may be cut off.
+        members: Files in order, links to one of them too; the content of the last one may be cut
+            off.
+        lost_links: Names of links that lead to none of them.
         damaged_at_bytes: Behind which place no more can be told, or None where all is listed.
         has_end: Whether an end mark says that nothing was cut off; True where it is damaged.
     """
 
     members: list[TarMember]
+    lost_links: list[str] = field(default_factory=list)
     damaged_at_bytes: int | None = None
     has_end: bool = True
 
@@ -41,26 +45,27 @@ def tar_contents(archive: Archive) -> TarContents:
     Raises:
         SourceError: The file is missing, or no tar archive from its first member on.
     """
-    members: list[TarMember] = []
-    end_bytes = 0
+    entries: list[TarMember] = []
+    end_bytes, damaged_at_bytes, has_end = 0, None, True
     with archive.opened() as file:
         try:
             for entry in tar_members(file):
                 end_bytes = entry.end_bytes
-                if entry.is_regular and entry.name:
-                    members.append(entry)
+                if entry.is_regular or entry.target:
+                    entries.append(entry)
         except UnendedTarError:
-            return TarContents(members, has_end=False)
+            has_end = False
         except DamagedTarError:
             if not end_bytes:
                 raise
-            return TarContents(members, damaged_at_bytes=end_bytes)
-    return TarContents(members)
+            damaged_at_bytes = end_bytes
+    members, lost_links = files_of(entries)
+    return TarContents(members, lost_links, damaged_at_bytes, has_end)
 
 
 def damaged_rest(archive: Archive, at_bytes: int) -> Found:
     """An item in place of all that cannot be told any more; reading it fails and says so."""
-    name = f"(damaged from byte {at_bytes} on)"
+    name = damaged_from(f"byte {at_bytes}")
     uri = Member(archive.scheme, name, archive.location).uri
     content_at = at_bytes + BLOCK_BYTES
     return Found(archive.prefix + name, uri, 0, archive.version, offset_bytes=content_at)

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from vision_pipeline.adapters.sources.batches import Found
-from vision_pipeline.adapters.sources.file_systems import FileSystem, connect
+from vision_pipeline.adapters.sources.file_systems import FileSystem, connect, scheme_of
 from vision_pipeline.adapters.sources.local_folder import LocalWalk, local_image, local_uri
+from vision_pipeline.adapters.sources.references import path_of
 from vision_pipeline.adapters.sources.remote_folder import RemoteWalk, remote_image
 from vision_pipeline.core.errors import SourceError
 from vision_pipeline.core.members import readable
@@ -79,6 +80,15 @@ def is_pattern(path: str) -> bool:
     return _WILD.search(path) is not None
 
 
+def local_root(path: str) -> Path | None:
+    """What holds all that a path or pattern names, links resolved; None for what is not local."""
+    scheme = scheme_of(path)
+    if scheme not in {None, "file"}:
+        return None
+    named = Path(path if scheme is None else path_of(path))
+    return (named if named.exists() or not is_pattern(str(named)) else _base(named)).resolve()
+
+
 class LocalTree:
     """A `Tree` on this machine."""
 
@@ -93,10 +103,19 @@ class LocalTree:
         return self._entry(root, root.name) if root.is_file() or root.is_dir() else None
 
     def matching(self) -> Iterator[Entry]:
-        """As in `Tree`; links that leave the folder in front of the pattern are counted."""
-        base = Path(_fixed(str(self._root)))
+        """As in `Tree`; links that leave the folder in front of the pattern are counted.
+
+        Raises:
+            SourceError: Folders are nested deeper than `**` reaches.
+        """
+        base = _base(self._root)
         real = base.resolve()
-        names = sorted(glob.glob(str(self._root), recursive=True))  # noqa: PTH207  (no hidden ones)
+        try:
+            names = sorted(glob.glob(str(self._root), recursive=True))  # noqa: PTH207  (no hidden)
+        except RecursionError as error:
+            detail = f"{base}: its folders are nested too deep for a pattern with **"
+            advice = "give the folder as source.path, and the pattern as source.include"
+            raise SourceError(f"{detail}; {advice}") from error
         for path in map(Path, names):
             if self._rules.follow_links or _is_inside(path, real):
                 yield self._entry(path, str(path.relative_to(base)))
@@ -173,6 +192,10 @@ def _local(path: str) -> Callable[[str], Iterator[Found]]:
 
 def _remote(file_system: FileSystem, info: dict[str, Any]) -> Callable[[str], Iterator[Found]]:
     return lambda item_id: iter([remote_image(file_system, info, item_id)])
+
+
+def _base(pattern: Path) -> Path:
+    return Path(_fixed(str(pattern.absolute())))
 
 
 def _fixed(pattern: str) -> str:
