@@ -63,16 +63,17 @@ async def _as_task(asker: Asker, shard: int) -> int:
 
 
 @flow(name="analyze_images", flow_run_name=_flow_run_name, persist_result=False)
-async def analyze_images(config: RunConfig, *, fresh: bool = False) -> Summary:
+async def analyze_images(config: RunConfig, *, fresh: bool = False, wait: bool = False) -> Summary:
     """Ask one question about every image of a source, and write a typed table.
 
     Args:
         config: Which images, which question, which model, where the table goes.
         fresh: Ask everything again, also what was answered before.
+        wait: Wait for another command that holds the output, instead of refusing.
     """
     with tags(config.model.provider, config.model.name, config.name):
         key = await _secret(config.model.api_key_block)
-        async with open_services(config, api_key=key, fresh=fresh) as services:
+        async with open_services(config, api_key=key, fresh=fresh, wait=wait) as services:
             summary = await carry_out(services, _as_task)
         await _publish(config.name, summary)
     return summary

@@ -91,7 +91,7 @@ def test_every_field_of_the_form_has_its_place():
 
 def test_the_flow_takes_the_config_as_its_form():
     parameters = analyze_images.parameters.model_dump()["properties"]
-    assert set(parameters) == {"config", "fresh"}
+    assert set(parameters) == {"config", "fresh", "wait"}
 
 
 def test_a_summary_shows_errors_with_their_meaning_and_escapes_pipes():

@@ -29,6 +29,10 @@ SetOption = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Any key of the recipe; may be repeated."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable result on stdout.")]
+WaitOption = Annotated[
+    bool,
+    typer.Option("--wait", help="Wait for another command that holds the output."),
+]
 
 MANIFEST_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 

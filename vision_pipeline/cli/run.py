@@ -16,6 +16,7 @@ from vision_pipeline.cli.arguments import (
     OutputOption,
     SetOption,
     SourceOption,
+    WaitOption,
     load_config,
     print_json,
 )
@@ -67,13 +68,14 @@ def _run(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Ask everything again, also what was answered before.")
     ] = False,
+    wait: WaitOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Ask one question about every image, and write a typed table.
 
     The same command finishes a run that was cut off, and asks only for what is new.
     Exit codes: 0 every item has an answer; 1 some rows are errors; 2 bad usage or config;
-    3 stopped early, resumable.
+    3 stopped early, resumable, or another command holds the output.
     """
     overrides = list(settings or [])
     if max_cost is not None:
@@ -88,7 +90,7 @@ def _run(
         engine = Engine.PREFECT if server_is_set(os.environ) else Engine.LOCAL
     with Display(loaded.name) as display:
         run = run_prefect if engine is Engine.PREFECT else run_local
-        summary = run(loaded, fresh=fresh, progress=display.progress, stop=display.stop)
+        summary = run(loaded, fresh=fresh, wait=wait, progress=display.progress, stop=display.stop)
     if as_json:
         print_json(summary.to_dict())
     else:

@@ -126,6 +126,10 @@ class Results(Protocol):
         """Fingerprints, outcomes and image versions of items that need no work for a question."""
 
 
+def tell_nobody(_run_id: str) -> None:
+    """Where nobody else is there to be told which run is worked on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """Everything that a run shares, opened once.
@@ -142,6 +146,7 @@ class Services:
         abilities: What decides whether an item fails before any call: decoders and limits. A
             permanent failure under others is tried again.
         fresh: Ask everything again: neither rows nor stored replies are reused.
+        announce: Tells other commands which run is worked on.
         grace_s: How long requests on the wire may take to finish once the run stops.
     """
 
@@ -165,4 +170,5 @@ class Services:
     max_request_bytes: int = 40_000_000
     abilities: str = ""
     fresh: bool = False
+    announce: Callable[[str], None] = tell_nobody
     grace_s: float = 20.0

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from time import time
 
 from vision_pipeline.adapters.emulator_process import start_emulator
 from vision_pipeline.adapters.ledger import SqliteLedger
@@ -23,7 +24,8 @@ from vision_pipeline.core.prompts import PromptTemplate
 from vision_pipeline.core.protocol import BodyFormat, decoding_fields
 from vision_pipeline.core.question import Question
 from vision_pipeline.core.tokens import DEFAULT_RULE
-from vision_pipeline.pipeline.services import Services
+from vision_pipeline.pipeline.services import Services, tell_nobody
+from vision_pipeline.wiring.holding import Announce, holding
 from vision_pipeline.wiring.images import abilities, open_images
 from vision_pipeline.wiring.library import (
     find_key,
@@ -74,7 +76,12 @@ def _endpoint_name(model: ModelConfig) -> str:
 
 @asynccontextmanager
 async def open_services(
-    config: RunConfig, *, api_key: str | None = None, fresh: bool = False, asks: bool = True
+    config: RunConfig,
+    *,
+    api_key: str | None = None,
+    fresh: bool = False,
+    wait: bool = False,
+    asks: bool = True,
 ) -> AsyncIterator[Services]:
     """Open everything that a run needs, and close it afterwards.
 
@@ -82,9 +89,12 @@ async def open_services(
         config: The run.
         api_key: The key where it comes from a secret store; else the environment's.
         fresh: Ask everything again.
-        asks: Whether the model will be asked; without that no key is needed.
+        wait: Wait until no other command holds the output, instead of refusing.
+        asks: Whether the model will be asked and rows be written; without that no key is needed,
+            and nobody is kept out of the output.
 
     Raises:
+        BusyError: Another command holds the output.
         RunError: Something that the user can mend; nothing was sent.
     """
     template = load_template(config.prompt)
@@ -101,9 +111,14 @@ async def open_services(
     watch = current_watch()
     async with AsyncExitStack() as stack:
         stack.enter_context(watch.signals(watch.stop))
-        images = await open_images(config, question, stack)
         folder = OutputFolder(config.output.path)
         folder.check_writable()
+        announce: Announce = tell_nobody
+        if asks:
+            held = holding(folder, watch, work=f"run of {config.name}", wait=wait)
+            announce = await stack.enter_async_context(held)
+            folder.sweep(now_s=time())
+        images = await open_images(config, question, stack)
         ledger = SqliteLedger(_ledger_path(config, folder))
         stack.callback(ledger.close)
         model = VisionApi(
@@ -137,6 +152,7 @@ async def open_services(
             max_request_bytes=taken.max_request_bytes,
             abilities=abilities(config),
             fresh=fresh,
+            announce=announce,
         )
 
 
