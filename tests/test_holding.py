@@ -14,7 +14,7 @@ from vision_pipeline.pipeline.stop import Stop
 from vision_pipeline.results import load
 from vision_pipeline.wiring import holding as module
 from vision_pipeline.wiring.holding import holding
-from vision_pipeline.wiring.services import open_services
+from vision_pipeline.wiring.services import Wish, open_services
 from vision_pipeline.wiring.watch import Watch, watching
 
 
@@ -103,12 +103,12 @@ async def test_of_two_runs_at_one_output_one_is_refused_and_the_other_finishes(r
 
 
 async def test_a_run_that_waits_finds_everything_answered(recipe):
-    async def run(progress, **wishes):
+    async def run(progress, wish):
         with watching(Watch(progress, Stop())):
-            async with open_services(recipe, **wishes) as services:
+            async with open_services(recipe, wish) as services:
                 return await carry_out(services, analyze_shard)
 
-    first, second = await asyncio.gather(run(Progress()), run(Progress(), wait=True))
+    first, second = await asyncio.gather(run(Progress(), Wish()), run(Progress(), Wish(wait=True)))
     assert {first.calls, second.calls} == {0, 4}
     assert len(load(recipe.output.path, runs="all")) == 4
 

@@ -57,6 +57,23 @@ def load_config(
         raise ConfigError(
             f"{path}: cannot be read: {cause}; `vision-pipeline init DIR` writes a starter"
         ) from None
+    return parse(text, file=str(path), source=source, output=output, limit=limit, settings=settings)
+
+
+def parse(
+    text: str,
+    *,
+    file: str,
+    source: str | None = None,
+    output: str | None = None,
+    limit: int | None = None,
+    settings: list[str] | None = None,
+) -> RunConfig:
+    """A recipe out of its text, with the command line's wishes over it.
+
+    Raises:
+        ConfigError: A key or value is wrong.
+    """
     overrides = list(settings or [])
     if source is not None:
         is_manifest = source.lower().endswith(MANIFEST_SUFFIXES)
@@ -66,7 +83,7 @@ def load_config(
         overrides.append(f"output.path={quoted(output)}")
     if limit is not None:
         overrides.append(f"source.limit={limit}")
-    return parse_config(text, file=str(path), overrides=overrides)
+    return parse_config(text, file=file, overrides=overrides)
 
 
 def quoted(text: str) -> str:

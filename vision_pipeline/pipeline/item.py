@@ -54,7 +54,16 @@ async def analyze_item(asker: Asker, item: Item, *, shard: int) -> Row:
 
 async def _answer(asker: Asker, work: _Work) -> Answer:
     work.request = await pose(asker.services, work.item, work.images)
-    return await _converse(asker, work, work.request)
+    try:
+        return await _converse(asker, work, work.request)
+    except ItemError as error:
+        spending = work.spending
+        is_recalled = spending.last is not None and not spending.paid
+        if error.code.is_transient or not (asker.services.retry and is_recalled):
+            raise
+    # A retry, and the reply that is stored brings the old error back: it is asked for anew.
+    work.spending, work.repaired = Spending(), False
+    return await _converse(asker, work, work.request, renew=True)
 
 
 async def pose(services: Services, item: Item, images: list[VisionImage]) -> VisionRequest:
@@ -92,11 +101,15 @@ async def _image(services: Services, ref: ImageRef, max_bytes: int) -> VisionIma
             return await services.preparer.prepare(source, page=ref.page, max_sent_bytes=max_bytes)
 
 
-async def _converse(asker: Asker, work: _Work, request: VisionRequest) -> Answer:
+async def _converse(
+    asker: Asker, work: _Work, request: VisionRequest, *, renew: bool = False
+) -> Answer:
     talk = dialogue(request, asker.services.question.template.schema)
     turn = next(talk)
     while True:
-        reply = await asker.ask(turn, item_id=work.item.item_id, spending=work.spending)
+        reply = await asker.ask(
+            turn, item_id=work.item.item_id, spending=work.spending, renew=renew
+        )
         try:
             turn = talk.send(reply)
         except StopIteration as end:

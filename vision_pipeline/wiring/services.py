@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from time import time
@@ -74,22 +75,34 @@ def _endpoint_name(model: ModelConfig) -> str:
     return f"{model.provider}:{model.base_url.rstrip('/')}"
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a command wants of a run beyond its recipe.
+
+    Attributes:
+        fresh: Ask everything again.
+        retry: Ask only about items whose latest row has one of these error codes.
+        wait: Wait until no other command holds the output, instead of refusing.
+    """
+
+    fresh: bool = False
+    retry: frozenset[str] = frozenset()
+    wait: bool = False
+
+
+AS_USUAL = Wish()
+
+
 @asynccontextmanager
 async def open_services(
-    config: RunConfig,
-    *,
-    api_key: str | None = None,
-    fresh: bool = False,
-    wait: bool = False,
-    asks: bool = True,
+    config: RunConfig, wish: Wish = AS_USUAL, *, api_key: str | None = None, asks: bool = True
 ) -> AsyncIterator[Services]:
     """Open everything that a run needs, and close it afterwards.
 
     Args:
         config: The run.
+        wish: What is wanted of it.
         api_key: The key where it comes from a secret store; else the environment's.
-        fresh: Ask everything again.
-        wait: Wait until no other command holds the output, instead of refusing.
         asks: Whether the model will be asked and rows be written; without that no key is needed,
             and nobody is kept out of the output.
 
@@ -115,7 +128,8 @@ async def open_services(
         folder.check_writable()
         announce: Announce = tell_nobody
         if asks:
-            held = holding(folder, watch, work=f"run of {config.name}", wait=wait)
+            work = f"{'retry' if wish.retry else 'run'} of {config.name}"
+            held = holding(folder, watch, work=work, wait=wish.wait)
             announce = await stack.enter_async_context(held)
             folder.sweep(now_s=time())
         images = await open_images(config, question, stack)
@@ -151,7 +165,8 @@ async def open_services(
             max_image_bytes=taken.max_image_bytes,
             max_request_bytes=taken.max_request_bytes,
             abilities=abilities(config),
-            fresh=fresh,
+            fresh=wish.fresh,
+            retry=wish.retry,
             announce=announce,
         )
 

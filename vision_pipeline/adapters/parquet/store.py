@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, BinaryIO, Protocol
 
@@ -161,10 +161,7 @@ class ResultStore:
         parts = [part for run_id in self.run_ids() for part in self._outcomes(run_id)]
         if not parts:
             return _NOTHING_SETTLED
-        table = pa.concat_tables(parts)
-        table = table.append_column("_row", pa.array(range(table.num_rows), pa.int64()))
-        latest = table.group_by("item_id", use_threads=False).aggregate([("_row", "last")])
-        table = table.take(latest["_row_last"])
+        table = _latest(pa.concat_tables(parts))
         is_answer = pc.equal(table["status"], "ok")
         is_final = pc.and_(
             pc.is_in(table["error_code"], pa.array(_PERMANENT)),
@@ -174,6 +171,28 @@ class ResultStore:
         keep = pc.and_(same, pc.or_(is_answer, is_final))
         found = pa.table([table["_fingerprint"], is_answer, table["versions"]], _SETTLED)
         return found.filter(keep)
+
+    def failed(self, codes: Collection[str]) -> pa.StringArray:
+        """Ids of the items whose latest row is an error of these codes, whatever was asked."""
+        parts = [
+            self.read_shard(run_id, shard, ["item_id", "error_code"])
+            for run_id in self.run_ids()
+            for shard in sorted(self.finished_shards(run_id))
+        ]
+        if not parts:
+            return pa.array([], pa.string())
+        plain = [
+            pa.table(
+                [t["item_id"], pc.cast(t["error_code"], pa.string())], ["item_id", "error_code"]
+            )
+            for t in parts
+        ]
+        table = _latest(pa.concat_tables(plain))
+        return (
+            table["item_id"]
+            .filter(pc.is_in(table["error_code"], pa.array(sorted(codes))))
+            .combine_chunks()
+        )
 
     def _outcomes(self, run_id: str) -> Iterator[pa.Table]:
         finished = self.finished_shards(run_id)
@@ -210,6 +229,14 @@ class ResultStore:
             yield
         except (ValueError, OSError) as error:  # ValueError: JSON's and Arrow's too
             raise OutputError(f"{self._folder.path(name)}: cannot be read: {error}") from error
+
+
+def _latest(rows: pa.Table) -> pa.Table:
+    """The last row of each item."""
+    numbers = pa.array(range(rows.num_rows), pa.int64())
+    numbered = pa.table({"item_id": rows["item_id"], "number": numbers})
+    latest = numbered.group_by("item_id", use_threads=False).aggregate([("number", "last")])
+    return rows.take(latest["number_last"])
 
 
 def _versions(rows: pa.Table) -> pa.Array:
