@@ -91,8 +91,8 @@ async def test_a_group_is_asked_anew_when_one_of_its_images_changed(web):
 
 
 def test_local_images_are_never_asked_for():
-    prints = pa.array(["p"])
-    outcomes = pa.table({"_fingerprint": ["p"], "is_answer": [True], "versions": [["1"]]})
+    prints = pa.array(["ab" * 16])
+    outcomes = pa.table({"_fingerprint": prints, "is_answer": [True], "versions": [["1"]]})
     images = pa.array([[{"uri": "/data/a.png", "version": "1"}]], IMAGES)
     answered, failed = Settled(outcomes, lambda known: [True]).masks(images, prints)
     assert answered.to_pylist() == [True]

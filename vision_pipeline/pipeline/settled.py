@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vision_pipeline.pipeline.digests import Digests
 from vision_pipeline.pipeline.item import WEB
 
+Rows = npt.NDArray[np.int64]
 IsChanged = Callable[[Sequence[tuple[str, str]]], list[bool]]
 
 
@@ -21,16 +25,15 @@ class Settled:
     """
 
     def __init__(self, outcomes: pa.Table | None, is_changed: IsChanged | None) -> None:
-        nothing = pa.array([], pa.string())
-        self._answered = self._failed = nothing
-        self._versions = pa.array([], pa.list_(pa.string()))
+        empty = pa.table(
+            {"_fingerprint": pa.array([], pa.string()), "is_answer": [], "versions": []}
+        )
+        known = empty if outcomes is None else outcomes
+        self._digests = Digests(known["_fingerprint"])
+        # One more, for what is found nowhere: row -1.
+        self._is_answer = np.append(known["is_answer"].to_numpy().astype(np.bool_), np.False_)
+        self._versions = known["versions"]
         self._is_changed = is_changed
-        if outcomes is not None:
-            prints = outcomes["_fingerprint"].combine_chunks()
-            answers = outcomes["is_answer"].combine_chunks()
-            self._answered = prints.filter(answers)
-            self._failed = prints.filter(pc.invert(answers))
-            self._versions = outcomes["versions"].combine_chunks().filter(answers)
 
     def masks(self, images: pa.ListArray, prints: pa.StringArray) -> tuple[pa.Array, pa.Array]:
         """For a batch of items, which ones have an answer, and which ones failed for good.
@@ -39,34 +42,36 @@ class Settled:
             images: The batch's column.
             prints: The items' fingerprints, in the same order.
         """
-        answered = pc.is_in(prints, self._answered)
+        rows = self._digests.find(prints)
+        answered = self._is_answer[rows]
+        failed = (rows >= 0) & ~answered
         if self._is_changed is not None:
-            answered = pc.and_(answered, pc.invert(self._changed(images, prints, answered)))
-        return answered, pc.is_in(prints, self._failed)
+            answered &= ~self._changed(images, np.where(answered, rows, -1), self._is_changed)
+        return pa.array(answered), pa.array(failed)
 
     def _changed(
-        self, images: pa.ListArray, prints: pa.StringArray, answered: pa.BooleanArray
-    ) -> pa.BooleanArray:
-        rows: list[int] = []
+        self, images: pa.ListArray, rows: Rows, is_changed: IsChanged
+    ) -> npt.NDArray[np.bool_]:
+        """Which answered items of a batch the web has changed; others have row -1."""
+        items: list[int] = []
         known: list[tuple[str, str]] = []
-        for row, urls, versions in self._web_items(images, prints, answered):
+        for item, urls, versions in self._web_items(images, rows):
             for url, version in zip(urls, versions, strict=True):
                 if url.startswith(WEB) and version:
-                    rows.append(row)
+                    items.append(item)
                     known.append((url, version))
-        mask = [False] * len(prints)
-        if known and self._is_changed is not None:
-            for row, is_changed in zip(rows, self._is_changed(known), strict=True):
-                mask[row] |= is_changed
-        return pa.array(mask, pa.bool_())
+        mask = np.zeros(len(rows), np.bool_)
+        if known:
+            np.logical_or.at(mask, items, is_changed(known))
+        return mask
 
     def _web_items(
-        self, images: pa.ListArray, prints: pa.StringArray, answered: pa.BooleanArray
+        self, images: pa.ListArray, rows: Rows
     ) -> Iterator[tuple[int, list[str], list[str | None]]]:
-        """Row, URIs and known versions of the answered items that the web may have changed."""
+        """Number in the batch, URIs and known versions of those that may be on the web."""
         if not pc.any(pc.starts_with(images.flatten().field("uri"), "http")).as_py():
             return
-        versions = self._versions.take(pc.index_in(prints, self._answered)).to_pylist()
-        for row, is_answered in enumerate(answered.to_pylist()):
-            if is_answered:
-                yield row, [each["uri"] for each in images[row].as_py()], versions[row]
+        items = np.flatnonzero(rows >= 0)
+        versions = self._versions.take(pa.array(rows[items])).to_pylist()
+        for item, its_versions in zip(items.tolist(), versions, strict=True):
+            yield item, [each["uri"] for each in images[item].as_py()], its_versions

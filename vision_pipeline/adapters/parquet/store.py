@@ -9,27 +9,23 @@ from typing import Any, BinaryIO, Protocol
 
 import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from vision_pipeline.adapters.parquet.outcomes import (
+    FAILED_COLUMNS,
+    SETTLED_COLUMNS,
+    Failures,
+    Settlement,
+)
 from vision_pipeline.adapters.parquet.table import result_table
 from vision_pipeline.core.columns import ColumnType
-from vision_pipeline.core.errors import ErrorCode, OutputError
+from vision_pipeline.core.errors import OutputError
 from vision_pipeline.core.records import Row
 
 MAX_SHARDS = 2_000  # one Prefect task each; a server loses track of many more
 
 _SHARD_NAME = re.compile(r"shard-(\d+)\.parquet")
-_SETTLED = pa.schema(
-    [
-        ("_fingerprint", pa.string()),
-        ("is_answer", pa.bool_()),
-        ("versions", pa.list_(pa.string())),
-    ]
-)
-_NOTHING_SETTLED = _SETTLED.empty_table()
 _MANIFEST_OWN = ("item_id", "_fingerprint", "images")
-_PERMANENT = [code.value for code in ErrorCode if not code.is_transient]
 
 
 class Folder(Protocol):
@@ -158,57 +154,26 @@ class ResultStore:
             the `image_version` of each image): items whose latest row answers the same question,
             or failed at it for good.
         """
-        parts = [part for run_id in self.run_ids() for part in self._outcomes(run_id)]
-        if not parts:
-            return _NOTHING_SETTLED
-        table = _latest(pa.concat_tables(parts))
-        is_answer = pc.equal(table["status"], "ok")
-        is_final = pc.and_(
-            pc.is_in(table["error_code"], pa.array(_PERMANENT)),
-            pc.equal(table["_abilities"], abilities),
-        )
-        same = pc.equal(table["question_sha256"], question_sha256)
-        keep = pc.and_(same, pc.or_(is_answer, is_final))
-        found = pa.table([table["_fingerprint"], is_answer, table["versions"]], _SETTLED)
-        return found.filter(keep)
+        settlement = Settlement(question_sha256, abilities)
+        for run_id in self.run_ids():
+            finished = self.finished_shards(run_id)
+            if not finished or not self.has_manifest(run_id):
+                continue
+            its = str(self.read_run(run_id).get("abilities") or "")
+            with self._manifest(run_id) as manifest:
+                for shard in sorted(finished):
+                    rows = self.read_shard(run_id, shard, SETTLED_COLUMNS)
+                    prints = _read_shard(manifest, shard, columns=["_fingerprint"])
+                    settlement.add(rows, prints["_fingerprint"], run_id=run_id, abilities=its)
+        return settlement.table()
 
     def failed(self, codes: Collection[str]) -> pa.StringArray:
         """Ids of the items whose latest row is an error of these codes, whatever was asked."""
-        parts = [
-            self.read_shard(run_id, shard, ["item_id", "error_code"])
-            for run_id in self.run_ids()
-            for shard in sorted(self.finished_shards(run_id))
-        ]
-        if not parts:
-            return pa.array([], pa.string())
-        plain = [
-            pa.table(
-                [t["item_id"], pc.cast(t["error_code"], pa.string())], ["item_id", "error_code"]
-            )
-            for t in parts
-        ]
-        table = _latest(pa.concat_tables(plain))
-        return (
-            table["item_id"]
-            .filter(pc.is_in(table["error_code"], pa.array(sorted(codes))))
-            .combine_chunks()
-        )
-
-    def _outcomes(self, run_id: str) -> Iterator[pa.Table]:
-        finished = self.finished_shards(run_id)
-        if not finished or not self.has_manifest(run_id):
-            return
-        names = ["item_id", "question_sha256", "status", "error_code"]
-        facts = ["image_version", "images"]
-        abilities = str(self.read_run(run_id).get("abilities") or "")
-        with self._manifest(run_id) as manifest:
-            for shard in sorted(finished):
-                rows = self.read_shard(run_id, shard, [*names, *facts])
-                prints = _read_shard(manifest, shard, columns=["_fingerprint"])
-                plain = [pc.cast(rows[name], pa.string()) for name in names]
-                table = pa.table([*plain, prints["_fingerprint"]], names=[*names, "_fingerprint"])
-                table = table.append_column("versions", _versions(rows))
-                yield table.append_column("_abilities", pa.repeat(abilities, table.num_rows))
+        failures = Failures(codes)
+        for run_id in self.run_ids():
+            for shard in sorted(self.finished_shards(run_id)):
+                failures.add(self.read_shard(run_id, shard, FAILED_COLUMNS), run_id=run_id)
+        return failures.item_ids()
 
     def _manifest(self, run_id: str) -> AbstractContextManager[pq.ParquetFile]:
         return self._parquet(_manifest_name(run_id))
@@ -229,24 +194,6 @@ class ResultStore:
             yield
         except (ValueError, OSError) as error:  # ValueError: JSON's and Arrow's too
             raise OutputError(f"{self._folder.path(name)}: cannot be read: {error}") from error
-
-
-def _latest(rows: pa.Table) -> pa.Table:
-    """The last row of each item."""
-    numbers = pa.array(range(rows.num_rows), pa.int64())
-    numbered = pa.table({"item_id": rows["item_id"], "number": numbers})
-    latest = numbered.group_by("item_id", use_threads=False).aggregate([("number", "last")])
-    return rows.take(latest["number_last"])
-
-
-def _versions(rows: pa.Table) -> pa.Array:
-    """The version of each image of each row; only groups list theirs."""
-    if pc.all(pc.equal(pc.list_value_length(rows["images"]), 0)).as_py():
-        singles = rows["image_version"].combine_chunks()
-        return pa.ListArray.from_arrays(pa.array(range(len(singles) + 1), pa.int32()), singles)
-    listed = zip(rows["image_version"].to_pylist(), rows["images"].to_pylist(), strict=True)
-    versions = [[each["version"] for each in group] or [single] for single, group in listed]
-    return pa.array(versions, _SETTLED.field("versions").type)
 
 
 def _manifest_name(run_id: str) -> str:
