@@ -22,6 +22,7 @@ DRAFT_SUFFIX = ".draft"
 _DRAFT_PATTERNS = tuple(
     f"{folder}.*{DRAFT_SUFFIX}" for folder in ("", "manifests/", "runs/", "results/*/")
 )
+STAGING_NAME = ".compaction"  # as in `parquet/compaction.py`
 _TEMPORARY_PREFIX = "vision-pipeline-"
 _ABANDONED_S = 24 * 3600.0  # no upload takes that long; those of other processes are younger
 
@@ -77,8 +78,8 @@ class OutputFolder:
     def sweep(self, *, now_s: float) -> int:
         """Remove what killed processes left behind; only for who holds the folder.
 
-        That is drafts in it and, behind a URL, drafts on this machine that nobody has touched for
-        a day.
+        That is drafts in it, what a compaction was working on and, behind a URL, drafts on this
+        machine that nobody has touched for a day.
 
         Args:
             now_s: Seconds since 1970.
@@ -87,7 +88,9 @@ class OutputFolder:
             How many were removed; one that cannot be is left.
         """
         if self.is_local:
-            drafts: Iterator[Path] = chain.from_iterable(map(Path(self.root).glob, _DRAFT_PATTERNS))
+            drafts: Iterator[Path] = chain.from_iterable(
+                map(Path(self.root).glob, (*_DRAFT_PATTERNS, STAGING_NAME))
+            )
         else:
             temporary = Path(tempfile.gettempdir()).glob(f"{_TEMPORARY_PREFIX}*")
             drafts = (path for path in temporary if _is_abandoned(path, now_s))

@@ -14,6 +14,7 @@ from vision_pipeline.core.errors import ConfigError
 ConfigArgument = Annotated[
     Path, typer.Argument(metavar="CONFIG", help="A recipe, such as configs/demo.yaml.")
 ]
+OutputArgument = Annotated[str, typer.Argument(metavar="OUTPUT", help="An output folder.")]
 SourceOption = Annotated[
     str | None,
     typer.Option(metavar="PATH", help="Another folder, image or manifest than the recipe's."),

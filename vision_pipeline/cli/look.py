@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -12,6 +12,7 @@ from vision_pipeline.cli.arguments import (
     ConfigArgument,
     JsonOption,
     LimitOption,
+    OutputArgument,
     OutputOption,
     SetOption,
     SourceOption,
@@ -48,8 +49,6 @@ Examples:
 
     vision-pipeline runs data/outputs/demo --json
 """
-
-OutputArgument = Annotated[str, typer.Argument(metavar="OUTPUT", help="An output folder.")]
 
 
 def register(app: typer.Typer) -> None:

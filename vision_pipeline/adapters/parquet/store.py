@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, BinaryIO, Protocol
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vision_pipeline.adapters.parquet.outcomes import (
@@ -17,6 +17,7 @@ from vision_pipeline.adapters.parquet.outcomes import (
     Failures,
     Settlement,
 )
+from vision_pipeline.adapters.parquet.shard_files import ShardFile, shard_files, shard_name
 from vision_pipeline.adapters.parquet.table import result_table
 from vision_pipeline.core.columns import ColumnType
 from vision_pipeline.core.errors import OutputError
@@ -24,7 +25,6 @@ from vision_pipeline.core.records import Row
 
 MAX_SHARDS = 2_000  # one Prefect task each; a server loses track of many more
 
-_SHARD_NAME = re.compile(r"shard-(\d+)\.parquet")
 _MANIFEST_OWN = ("item_id", "_fingerprint", "images")
 
 
@@ -44,8 +44,8 @@ class Folder(Protocol):
 class ResultStore:
     """Reads and writes what stands under an output folder.
 
-    Layout: `manifests/<run_id>.parquet`, `results/run_id=<id>/shard-00007.parquet`,
-    `runs/<run_id>.json`.
+    Layout: `manifests/<run_id>.parquet`, `results/run_id=<id>/shard-00007.parquet` (once compacted
+    `shards-00000-00041.parquet`), `runs/<run_id>.json`.
     """
 
     def __init__(self, folder: Folder) -> None:
@@ -110,12 +110,11 @@ class ResultStore:
     def shard_items(self, run_id: str, shard: int) -> pa.Table:
         """The manifest's rows of one shard, all columns."""
         with self._manifest(run_id) as manifest:
-            return _read_shard(manifest, shard, columns=None)
+            return _read_shards(manifest, [shard], columns=None)
 
     def finished_shards(self, run_id: str) -> set[int]:
         """Shards whose result file is there."""
-        names = self._folder.names(f"results/run_id={run_id}")
-        return {int(match[1]) for name in names if (match := _SHARD_NAME.fullmatch(name))}
+        return {shard for file in self._files(run_id) for shard in file.shards}
 
     def write_shard(
         self,
@@ -130,7 +129,7 @@ class ResultStore:
         table = result_table(
             rows, answer_columns=answer_columns, manifest_columns=items.drop_columns(_MANIFEST_OWN)
         )
-        with self._folder.create(_shard_name(run_id, shard)) as file:
+        with self._folder.create(f"{_run_folder(run_id)}/{shard_name(shard)}") as file:
             pq.write_table(table, file, compression="zstd")
 
     def read_shard(self, run_id: str, shard: int, columns: Sequence[str]) -> pa.Table:
@@ -139,8 +138,7 @@ class ResultStore:
         Raises:
             OutputError: It is damaged.
         """
-        with self._parquet(_shard_name(run_id, shard)) as rows:
-            return rows.read(columns=list(columns))
+        return self._rows(f"{_run_folder(run_id)}/{shard_name(shard)}", columns)
 
     def settled(self, question_sha256: str, *, abilities: str = "") -> pa.Table:
         """Items that need no work for this question unless they change.
@@ -156,14 +154,12 @@ class ResultStore:
         """
         settlement = Settlement(question_sha256, abilities)
         for run_id in self.run_ids():
-            finished = self.finished_shards(run_id)
-            if not finished or not self.has_manifest(run_id):
+            if not self._files(run_id) or not self.has_manifest(run_id):
                 continue
             its = str(self.read_run(run_id).get("abilities") or "")
             with self._manifest(run_id) as manifest:
-                for shard in sorted(finished):
-                    rows = self.read_shard(run_id, shard, SETTLED_COLUMNS)
-                    prints = _read_shard(manifest, shard, columns=["_fingerprint"])
+                for shards, rows in self._parts(run_id, SETTLED_COLUMNS):
+                    prints = _read_shards(manifest, shards, columns=["_fingerprint"])
                     settlement.add(rows, prints["_fingerprint"], run_id=run_id, abilities=its)
         return settlement.table()
 
@@ -171,9 +167,39 @@ class ResultStore:
         """Ids of the items whose latest row is an error of these codes, whatever was asked."""
         failures = Failures(codes)
         for run_id in self.run_ids():
-            for shard in sorted(self.finished_shards(run_id)):
-                failures.add(self.read_shard(run_id, shard, FAILED_COLUMNS), run_id=run_id)
+            for _, rows in self._parts(run_id, FAILED_COLUMNS):
+                failures.add(rows, run_id=run_id)
         return failures.item_ids()
+
+    def _files(self, run_id: str) -> list[ShardFile]:
+        return shard_files(self._folder.names(_run_folder(run_id)))
+
+    def _parts(
+        self, run_id: str, columns: Sequence[str]
+    ) -> Iterator[tuple[Sequence[int], pa.Table]]:
+        """Shards and their rows, file by file, each shard once, also while somebody compacts."""
+        done: set[int] = set()
+        for is_last_try in (False, False, True):
+            try:
+                for file in self._files(run_id):
+                    left = [shard for shard in file.shards if shard not in done]
+                    if not left:
+                        continue
+                    rows = self._rows(f"{_run_folder(run_id)}/{file.name}", [*columns, "shard"])
+                    if len(left) < len(file.shards):
+                        rows = rows.filter(pc.is_in(rows["shard"], pa.array(left, pa.int32())))
+                    done.update(left)
+                    yield left, rows
+            except OutputError as error:
+                # Listed, and replaced before it was opened.
+                if is_last_try or not isinstance(error.__cause__, FileNotFoundError):
+                    raise
+            else:
+                return
+
+    def _rows(self, name: str, columns: Sequence[str]) -> pa.Table:
+        with self._parquet(name) as rows:
+            return rows.read(columns=list(columns))
 
     def _manifest(self, run_id: str) -> AbstractContextManager[pq.ParquetFile]:
         return self._parquet(_manifest_name(run_id))
@@ -200,18 +226,22 @@ def _manifest_name(run_id: str) -> str:
     return f"manifests/{run_id}.parquet"
 
 
-def _shard_name(run_id: str, shard: int) -> str:
-    return f"results/run_id={run_id}/shard-{shard:05d}.parquet"
+def _run_folder(run_id: str) -> str:
+    return f"results/run_id={run_id}"
 
 
 def _groups_per_shard(groups: int) -> int:
     return max(1, -(-groups // MAX_SHARDS))
 
 
-def _read_shard(manifest: pq.ParquetFile, shard: int, *, columns: Sequence[str] | None) -> pa.Table:
-    width = _groups_per_shard(manifest.num_row_groups)
-    groups = range(shard * width, min((shard + 1) * width, manifest.num_row_groups))
-    return manifest.read_row_groups(list(groups), columns=columns)
+def _read_shards(
+    manifest: pq.ParquetFile, shards: Iterable[int], *, columns: Sequence[str] | None
+) -> pa.Table:
+    width, most = _groups_per_shard(manifest.num_row_groups), manifest.num_row_groups
+    groups = [
+        group for shard in shards for group in range(shard * width, min((shard + 1) * width, most))
+    ]
+    return manifest.read_row_groups(groups, columns=columns)
 
 
 def _regroup(
