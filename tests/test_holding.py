@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from vision_pipeline.adapters.lock import NoLocksError, ProcessLock
 from vision_pipeline.adapters.lock.heartbeat import OBJECT_NAME
 from vision_pipeline.adapters.output import OutputFolder
 from vision_pipeline.core.errors import BusyError, StoppedError
@@ -89,6 +90,20 @@ async def test_who_loses_the_folder_is_stopped(tmp_path, monkeypatch):
     assert isinstance(loser.stop.cause, BusyError)
     assert "taken over while this machine paused, by run of b" in str(loser.stop.cause)
     assert folder.exists(OBJECT_NAME)  # it is the other one's now
+
+
+async def test_a_mount_without_locks_is_held_by_heartbeats(tmp_path, monkeypatch):
+    def refuse(_lock, _owner):
+        raise NoLocksError
+
+    monkeypatch.setattr(ProcessLock, "try_take", refuse)
+    folder = OutputFolder(str(tmp_path))
+    async with holding(folder, watch(), work="run of a", wait=False):
+        assert folder.exists(OBJECT_NAME)
+        with pytest.raises(BusyError, match="run of a"):
+            async with holding(folder, watch(), work="run of b", wait=False):
+                pytest.fail("two hold it")
+    assert not folder.exists(OBJECT_NAME)
 
 
 async def test_of_two_runs_at_one_output_one_is_refused_and_the_other_finishes(recipe):

@@ -1,5 +1,6 @@
 """One writer at a time: a lock of the operating system, and one that beats in an object store."""
 
+import errno
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import orjson
 import pytest
 
-from vision_pipeline.adapters.lock import HeartbeatLock, ProcessLock
+from vision_pipeline.adapters.lock import HeartbeatLock, NoLocksError, ProcessLock
 from vision_pipeline.adapters.lock.heartbeat import BEAT_S, OBJECT_NAME, SILENT_S
 from vision_pipeline.adapters.lock.process import OWNER_NAME
 from vision_pipeline.adapters.output import OutputFolder
@@ -82,6 +83,18 @@ def test_a_folder_that_cannot_be_locked_is_named(tmp_path):
     (tmp_path / ".lock").mkdir()
     with pytest.raises(OutputError, match=r"\.lock: cannot be locked"):
         ProcessLock(tmp_path).try_take(owner())
+
+
+@pytest.mark.parametrize("error", [NotImplementedError(), OSError(errno.ENOLCK, "No locks")])
+def test_a_file_system_without_locks_is_told_from_one_that_refuses(tmp_path, error):
+    lock = ProcessLock(tmp_path)
+
+    def acquire():
+        raise error
+
+    lock._lock.acquire = acquire
+    with pytest.raises(NoLocksError):
+        lock.try_take(owner())
 
 
 # --- behind a URL

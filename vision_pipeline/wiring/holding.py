@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from vision_pipeline.adapters.lock import HeartbeatLock, ProcessLock
+from vision_pipeline.adapters.lock import HeartbeatLock, NoLocksError, ProcessLock
 from vision_pipeline.adapters.output import OutputFolder
 from vision_pipeline.core.errors import BusyError
 from vision_pipeline.core.owner import Owner
@@ -49,16 +49,7 @@ async def holding(
         since=datetime.now(UTC),
         mark=secrets.token_hex(8),
     )
-    lock = ProcessLock(Path(folder.root)) if folder.is_local else HeartbeatLock(folder)
-    while (holder := await asyncio.to_thread(lock.try_take, owner)) is not None:
-        if not wait:
-            raise BusyError(_refusal(folder, holder))
-        watch.progress.waits_for = holder.told(datetime.now(UTC))
-        with suppress(TimeoutError):
-            await asyncio.wait_for(watch.stop.requested.wait(), LOOK_S)
-        owner = replace(owner, since=datetime.now(UTC))
-        if watch.stop.cause is not None:
-            raise watch.stop.cause
+    lock, owner = await _taken(folder, watch, owner, wait=wait)
     watch.progress.waits_for = ""
     try:
         if isinstance(lock, HeartbeatLock):
@@ -66,6 +57,29 @@ async def holding(
         yield lambda run_id: lock.tell(replace(owner, run_id=run_id))
     finally:
         lock.release()
+
+
+async def _taken(
+    folder: OutputFolder, watch: Watch, owner: Owner, *, wait: bool
+) -> tuple[ProcessLock | HeartbeatLock, Owner]:
+    """The lock that was taken, and its owner from that moment on."""
+    lock = ProcessLock(Path(folder.root)) if folder.is_local else HeartbeatLock(folder)
+    while True:
+        owner = replace(owner, since=datetime.now(UTC))
+        try:
+            holder = await asyncio.to_thread(lock.try_take, owner)
+        except NoLocksError:
+            lock = HeartbeatLock(folder)
+            continue
+        if holder is None:
+            return lock, owner
+        if not wait:
+            raise BusyError(_refusal(folder, holder))
+        watch.progress.waits_for = holder.told(datetime.now(UTC))
+        with suppress(TimeoutError):
+            await asyncio.wait_for(watch.stop.requested.wait(), LOOK_S)
+        if watch.stop.cause is not None:
+            raise watch.stop.cause
 
 
 def _loser(folder: OutputFolder, watch: Watch) -> Callable[[Owner], None]:

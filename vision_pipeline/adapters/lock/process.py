@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 from pathlib import Path
 
 import orjson
@@ -13,6 +14,11 @@ from vision_pipeline.core.owner import Owner
 
 LOCK_NAME = ".lock"
 OWNER_NAME = ".owner.json"
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+
+
+class NoLocksError(Exception):
+    """The file system has no locks, as some network mounts."""
 
 
 class ProcessLock:
@@ -37,13 +43,18 @@ class ProcessLock:
         """Take the lock; returns None, or else who has it.
 
         Raises:
-            OutputError: The folder cannot be locked.
+            NoLocksError: Nothing in the folder can be locked.
+            OutputError: The lock file cannot be opened.
         """
         try:
             self._lock.acquire()
         except Timeout:
             return self._holder(owner)
-        except (OSError, NotImplementedError) as error:
+        except NotImplementedError as error:
+            raise NoLocksError from error
+        except OSError as error:
+            if error.errno in _NO_LOCKS:
+                raise NoLocksError from error
             raise OutputError(f"{self._lock.lock_file}: cannot be locked: {error}") from error
         self.tell(owner)
         return None
