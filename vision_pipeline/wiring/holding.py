@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from vision_pipeline.adapters.lock import HeartbeatLock, NoLocksError, ProcessLock
+from vision_pipeline.adapters.lock.heartbeat import SILENT_S
 from vision_pipeline.adapters.output import OutputFolder
 from vision_pipeline.core.errors import BusyError
 from vision_pipeline.core.owner import Owner
@@ -96,7 +97,8 @@ def _loser(folder: OutputFolder, watch: Watch) -> Callable[[Owner], None]:
 
 def _refusal(folder: OutputFolder, holder: Owner) -> str:
     end = f"`kill -INT {holder.pid}` on {holder.host}" if holder.pid else "a signal"
+    silence = f"; after {SILENT_S:.0f} s of silence it is taken over" if holder.beat_at else ""
     return (
-        f"{folder.root}: held by {holder.told(datetime.now(UTC))}; wait for it with --wait, "
-        f"end it with {end} (it can be resumed), or choose another folder with --output"
+        f"{folder.root}: held by {holder.told(datetime.now(UTC))}{silence}; wait for it with "
+        f"--wait, end it with {end} (it can be resumed), or choose another folder with --output"
     )
