@@ -21,7 +21,7 @@ from vision_pipeline.core.errors import ConfigError
 from vision_pipeline.pipeline.ask import Asker
 from vision_pipeline.pipeline.run import Summary, carry_out
 from vision_pipeline.pipeline.shard import analyze_shard
-from vision_pipeline.wiring.services import open_services
+from vision_pipeline.wiring.services import Wish, open_services
 
 __all__ = ["TerminationSignal", "analyze_images"]
 
@@ -63,16 +63,21 @@ async def _as_task(asker: Asker, shard: int) -> int:
 
 
 @flow(name="analyze_images", flow_run_name=_flow_run_name, persist_result=False)
-async def analyze_images(config: RunConfig, *, fresh: bool = False) -> Summary:
+async def analyze_images(
+    config: RunConfig, *, fresh: bool = False, retry: list[str] | None = None, wait: bool = False
+) -> Summary:
     """Ask one question about every image of a source, and write a typed table.
 
     Args:
         config: Which images, which question, which model, where the table goes.
         fresh: Ask everything again, also what was answered before.
+        retry: Ask only about items whose latest row has one of these error codes.
+        wait: Wait for another command that holds the output, instead of refusing.
     """
     with tags(config.model.provider, config.model.name, config.name):
         key = await _secret(config.model.api_key_block)
-        async with open_services(config, api_key=key, fresh=fresh) as services:
+        wish = Wish(fresh, frozenset(retry or ()), wait)
+        async with open_services(config, wish, api_key=key) as services:
             summary = await carry_out(services, _as_task)
         await _publish(config.name, summary)
     return summary

@@ -1,6 +1,9 @@
 """The output folder, on disk and in memory."""
 
+import os
+import tempfile
 import uuid
+from pathlib import Path
 
 import fsspec
 import pytest
@@ -133,3 +136,37 @@ def test_a_full_disk_is_a_storage_error(tmp_path):
     with pytest.raises(StorageError, match="No space left on device"):
         write(folder, "a.bin")
     assert not folder.exists("a.bin")
+
+
+def test_drafts_of_killed_processes_are_removed_and_nothing_else(tmp_path):
+    folder = OutputFolder(str(tmp_path))
+    places = ["results/run_id=r1/shard-00000.parquet", "manifests/r1.parquet", "runs/r1.json"]
+    for name in [*places, "mine/notes.txt"]:
+        write(folder, name)
+        path = tmp_path / name
+        path.with_name(f".{path.name}{DRAFT_SUFFIX}").write_bytes(b"half")
+    assert folder.sweep(now_s=0.0) == len(places)
+    left = [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()]
+    assert sorted(left) == sorted([*places, "mine/notes.txt", "mine/.notes.txt.draft"])
+
+
+def test_uploads_that_nobody_has_touched_for_a_day_are_removed(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    folder = OutputFolder("memory://swept")
+    names = ["vision-pipeline-old", "vision-pipeline-young", "somebody-elses"]
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "r1.parquet").write_bytes(b"half")
+    young = (tmp_path / "vision-pipeline-young" / "r1.parquet").stat().st_mtime + 90_000
+    os.utime(tmp_path / "vision-pipeline-young" / "r1.parquet", (young, young))
+    assert folder.sweep(now_s=young) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[1:])
+
+
+def test_a_draft_that_cannot_be_removed_is_left(tmp_path, monkeypatch):
+    def refuse(_path):
+        raise PermissionError
+
+    (tmp_path / f".a{DRAFT_SUFFIX}").touch()
+    monkeypatch.setattr(Path, "unlink", refuse)
+    assert OutputFolder(str(tmp_path)).sweep(now_s=0.0) == 0

@@ -418,6 +418,38 @@ def test_a_run_without_its_manifest_settles_nothing(on_disk, output):
     assert settled(on_disk) == {}
 
 
+def test_many_runs_settle_what_their_latest_rows_say(store):
+    error = {"status": "error", "error_code": "timeout"}
+    names = [f"i{number}" for number in range(40)]
+    whole_run(store, "r1", *({"item_id": name} for name in names))
+    for run in range(2, 6):
+        some = names[run::7]
+        whole_run(store, f"r{run}", *({"item_id": n} | (error if run % 2 else {}) for n in some))
+    last = dict.fromkeys(names, 1) | {n: run for run in range(2, 6) for n in names[run::7]}
+    wanted = {f"print of {name}" for name, run in last.items() if run == 1 or not run % 2}
+    assert set(settled(store)) == wanted
+
+
+# --- what failed
+
+
+def failures(store, *codes):
+    return store.failed(codes).to_pylist()
+
+
+def test_nothing_has_failed_at_first(store):
+    assert failures(store, "timeout") == []
+
+
+def test_items_whose_latest_row_is_an_error_have_failed(store):
+    refused = {"status": "error", "error_code": "refused_request"}
+    timeout = {"status": "error", "error_code": "timeout"}
+    whole_run(store, "r1", {"item_id": "a"}, {"item_id": "b"} | refused, {"item_id": "c"} | timeout)
+    whole_run(store, "r2", {"item_id": "b"}, {"item_id": "a"} | timeout)
+    assert failures(store, "timeout", "refused_request") == ["c", "a"]
+    assert failures(store, "refused_request") == []
+
+
 # --- other readers
 
 

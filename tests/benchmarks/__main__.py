@@ -19,6 +19,7 @@ from PIL import Image
 
 from tests.benchmarks.emulated import serving
 from tests.benchmarks.in_flight import in_flight, memory
+from tests.benchmarks.plan import plan
 from tests.benchmarks.preparation import passed, photo
 from tests.benchmarks.quotas import quota
 from tests.benchmarks.report import RESULTS, section, table, updated
@@ -133,6 +134,7 @@ def timed(work: Callable[[], object]) -> float:
 SECTIONS = {
     "lean-path": lean_path,
     "start-up": start_up,
+    "plan": plan,
     "photo": photo,
     "pass-through": passed,
     "two-cores": two_cores,

@@ -65,3 +65,23 @@ def test_status_of_no_output_folder_exits_2(command, tmp_path):
     ended = command("status", tmp_path)
     assert ended.code == 2
     assert "no results here" in ended.err
+
+
+def test_runs_are_listed_with_what_each_did(command, recipe_file, recipe, pictures):
+    command("run", recipe_file)
+    (pictures / "4.png").write_bytes((pictures / "0.png").read_bytes() + b"\0")
+    command("run", recipe_file)
+    first, second = json.loads(command("runs", recipe.output.path, "--json").out)
+    assert (first["items"], first["calls"], first["finished"]) == (4, 4, True)
+    assert (second["items"], second["calls"], second["retry"]) == (1, 1, [])
+    assert second["begun_at"] < second["finished_at"]
+    shown = command("runs", recipe.output.path).out
+    assert first["run_id"] in shown
+    assert "describe v" in shown
+    assert f"{first['begun_at'][:10]} " in shown
+
+
+def test_runs_of_no_output_folder_exit_2(command, tmp_path):
+    ended = command("runs", tmp_path)
+    assert ended.code == 2
+    assert "no results here" in ended.err

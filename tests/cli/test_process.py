@@ -88,6 +88,25 @@ def test_a_killed_run_pays_again_at_most_for_what_was_in_flight(arguments, slow,
     assert ITEMS <= received(slow) <= ITEMS + IN_FLIGHT
 
 
+def test_a_second_run_at_one_output_is_refused_at_once_or_waits(arguments, slow, tmp_path):
+    with subprocess.Popen([*START, *arguments], stderr=subprocess.DEVNULL) as first:
+        while received(slow) < IN_FLIGHT:
+            assert first.poll() is None
+        first.send_signal(signal.SIGSTOP)  # it holds the folder for as long as this test needs
+        refused = ended(arguments)
+        waiting = [*START, *arguments, "--wait"]
+        with subprocess.Popen(waiting, stderr=subprocess.DEVNULL) as second:
+            first.send_signal(signal.SIGCONT)
+            assert first.wait(60) == 0
+            assert second.wait(60) == 0
+    assert refused.returncode == 3
+    assert "held by run of many (2" in refused.stderr
+    assert f"process {first.pid} on " in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert received(slow) == ITEMS
+    assert len(load(str(tmp_path / "out"), runs="all")) == ITEMS
+
+
 def ended(arguments: list[str]) -> subprocess.CompletedProcess[str]:
     """The command, by a key that the emulator knows."""
     environment = os.environ | {"EMULATOR_KEY": "a-key-of-sixteen-letters"}

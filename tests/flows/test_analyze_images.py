@@ -91,7 +91,7 @@ def test_every_field_of_the_form_has_its_place():
 
 def test_the_flow_takes_the_config_as_its_form():
     parameters = analyze_images.parameters.model_dump()["properties"]
-    assert set(parameters) == {"config", "fresh"}
+    assert set(parameters) == {"config", "fresh", "retry", "wait"}
 
 
 def test_a_summary_shows_errors_with_their_meaning_and_escapes_pipes():
@@ -123,7 +123,7 @@ def test_a_summary_shows_errors_with_their_meaning_and_escapes_pipes():
 
 def test_the_command_line_runs_the_flow(recipe):
     progress = Progress()
-    summary = run_prefect(recipe, fresh=False, progress=progress, stop=Stop())
+    summary = run_prefect(recipe, progress=progress, stop=Stop())
     assert (summary.ok, progress.done) == (4, 4)
 
 

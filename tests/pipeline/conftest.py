@@ -45,6 +45,7 @@ class Bench:
         self.settings: dict[str, object] = {}
         self.price: Price | None = Price(input=1.0, output=2.0)
         self.fresh = False
+        self.retry: frozenset[str] = frozenset()
         self.grace_s = 5.0
         self.is_changed: Callable[[Sequence[tuple[str, str]]], list[bool]] | None = None
 
@@ -72,6 +73,7 @@ class Bench:
             is_changed=self.is_changed,
             stop=Stop(),
             fresh=self.fresh,
+            retry=self.retry,
             grace_s=self.grace_s,
         )
 

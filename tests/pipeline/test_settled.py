@@ -132,9 +132,9 @@ async def test_without_the_switch_a_bad_web_image_stays_bad(web):
 
 
 def test_local_images_are_never_asked_for():
-    prints = pa.array(["p"])
+    prints = pa.array(["ab" * 16])
     outcomes = pa.table(
-        {"_fingerprint": ["p"], "is_answer": [True], "is_unread": [False], "versions": [["1"]]}
+        {"_fingerprint": prints, "is_answer": [True], "is_unread": [False], "versions": [["1"]]}
     )
     images = pa.array([[{"uri": "/data/a.png", "version": "1"}]], IMAGES)
     answered, failed = Settled(outcomes, lambda known: [True]).masks(images, prints)

@@ -41,6 +41,7 @@ class Outputs:
         document = {
             "run_id": run_id,
             "items": len(item_ids),
+            "started_at": "2026-11-21T00:00:00Z",
             "finished_at": "2026-11-22T00:00:00Z" if finished else None,
             "config": {"model": {"name": "mistral-small-2603"}},
             "prompt": {"name": prompt, "version": "3"},

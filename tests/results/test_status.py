@@ -1,12 +1,15 @@
 """An output folder in numbers."""
 
+from dataclasses import replace
+
 import orjson
 import pytest
 
 from tests.results.runs import FIRST, SECOND, Outputs
 from vision_pipeline.core.columns import Scalar
 from vision_pipeline.core.errors import OutputError
-from vision_pipeline.results.status import RunStatus, read_status
+from vision_pipeline.results.runs import RunStatus, read_runs
+from vision_pipeline.results.status import read_status
 
 CAPTION = (("caption", Scalar.STRING),)
 CAT = {"caption": "a cat"}
@@ -40,17 +43,25 @@ def test_rows_tokens_and_cost_are_sums_over_all_runs_without_what_the_ledger_gav
 
 
 def test_each_run_has_its_own_numbers(status):
-    assert status.runs == [
-        RunStatus(FIRST, "caption v3", "mistral-small-2603", 3, 3, 1, 2, 0.75, finished=True),
-        RunStatus(SECOND, "describe v3", "mistral-small-2603", 2, 2, 1, 1, 0.5, finished=False),
-        RunStatus("r3", "caption v3", "mistral-small-2603", 1, 1, 1, 0, None, finished=True),
+    shared = {"model": "mistral-small-2603", "begun_at": "2026-11-21T00:00:00Z"}
+    finished = {"finished": True, "finished_at": "2026-11-22T00:00:00Z", "prompt": "caption v3"}
+    counts = [
+        {"items": 3, "rows": 3, "ok": 1, "errors": 2, "calls": 3, "cost_usd": 0.75} | finished,
+        {"items": 2, "rows": 2, "ok": 1, "errors": 1, "calls": 2, "cost_usd": 0.5}
+        | {"finished": False, "prompt": "describe v3"},
+        {"items": 1, "rows": 1, "ok": 1, "errors": 0, "calls": 0, "cost_usd": None} | finished,
     ]
+    wanted = zip((FIRST, SECOND, "r3"), counts, strict=True)
+    assert status.runs == [RunStatus(run_id=run_id, **shared, **each) for run_id, each in wanted]
 
 
 def test_a_run_is_shown_as_texts(status):
-    assert status.runs[1].cells() == (SECOND, "2", "1", "1", "0.5000", "cut off")
+    assert status.runs[1].cells() == (SECOND, "2", "1", "1", "2", "0.5000", "cut off")
     assert status.runs[1].question == "describe v3, mistral-small-2603"
     assert status.runs[2].cells()[-2:] == ("", "finished")
+    assert status.runs[1].times == "2026-11-21 00:00:00"
+    assert replace(status.runs[0], finished_at="2026-11-21T00:09:00Z").times.endswith("to 00:09:00")
+    assert status.runs[0].times == "2026-11-21 00:00:00 to 2026-11-22 00:00:00"
 
 
 def test_numbers_become_json(status):
@@ -101,3 +112,25 @@ def test_a_run_without_a_finished_shard_is_shown_as_cut_off(tmp_path):
     status = read_status(outputs.root)
     assert (status.items, status.rows) == (0, 0)
     assert [(run.run_id, run.items, run.finished) for run in status.runs] == [(FIRST, 1, False)]
+
+
+def test_the_runs_of_a_folder_are_listed_alone(outputs, status):
+    assert read_runs(outputs.root) == status.runs
+
+
+def test_a_repaired_answer_took_two_calls(outputs):
+    outputs.run(FIRST, {"a": CAT, "b": CAT}, columns=CAPTION, repaired=True, **PAID)
+    assert read_runs(outputs.root)[0].calls == 4
+
+
+def test_an_error_before_any_reply_took_no_call(outputs):
+    outputs.run(FIRST, {"a": "unreadable_image"}, columns=CAPTION)
+    assert read_runs(outputs.root)[0].calls == 0
+
+
+def test_a_retry_says_what_it_was_about(outputs, tmp_path):
+    outputs.run(FIRST, {"a": CAT}, columns=CAPTION)
+    path = tmp_path / "out" / "runs" / f"{FIRST}.json"
+    path.write_bytes(orjson.dumps(orjson.loads(path.read_bytes()) | {"retry": ["timeout"]}))
+    [run] = read_runs(outputs.root)
+    assert run.question == "caption v3, mistral-small-2603, retry of timeout"

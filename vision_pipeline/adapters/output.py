@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import posixpath
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,6 +19,12 @@ from fsspec.implementations.local import LocalFileSystem
 from vision_pipeline.core.errors import OutputError, StorageError
 
 DRAFT_SUFFIX = ".draft"
+_DRAFT_PATTERNS = tuple(
+    f"{folder}.*{DRAFT_SUFFIX}" for folder in ("", "manifests/", "runs/", "results/*/")
+)
+STAGING_NAME = ".compaction"  # as in `parquet/compaction.py`
+_TEMPORARY_PREFIX = "vision-pipeline-"
+_ABANDONED_S = 24 * 3600.0  # no upload takes that long; those of other processes are younger
 
 
 class OutputFolder:
@@ -67,6 +75,27 @@ class OutputFolder:
                 f"output.path: {self.root} cannot be written: {cause}"
             ) from error
 
+    def sweep(self, *, now_s: float) -> int:
+        """Remove what killed processes left behind; only for who holds the folder.
+
+        That is drafts in it, what a compaction was working on and, behind a URL, drafts on this
+        machine that nobody has touched for a day.
+
+        Args:
+            now_s: Seconds since 1970.
+
+        Returns:
+            How many were removed; one that cannot be is left.
+        """
+        if self.is_local:
+            drafts: Iterator[Path] = chain.from_iterable(
+                map(Path(self.root).glob, (*_DRAFT_PATTERNS, STAGING_NAME))
+            )
+        else:
+            temporary = Path(tempfile.gettempdir()).glob(f"{_TEMPORARY_PREFIX}*")
+            drafts = (path for path in temporary if _is_abandoned(path, now_s))
+        return sum(map(_removed, list(drafts)))
+
     @contextmanager
     def create(self, name: str) -> Iterator[BinaryIO]:
         """Write a file that appears under its name when the block ends without an error.
@@ -99,7 +128,7 @@ class OutputFolder:
             finally:
                 draft.unlink(missing_ok=True)
             return
-        with tempfile.TemporaryDirectory(prefix="vision-pipeline-") as folder:
+        with tempfile.TemporaryDirectory(prefix=_TEMPORARY_PREFIX) as folder:
             yield Path(folder) / posixpath.basename(path)
 
     def read_bytes(self, name: str) -> bytes:
@@ -130,3 +159,22 @@ def _rename(draft: Path, path: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _removed(path: Path) -> bool:
+    try:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    except OSError:
+        return False
+    return True
+
+
+def _is_abandoned(folder: Path, now_s: float) -> bool:
+    try:
+        touched_s = [path.stat().st_mtime for path in (folder, *folder.iterdir())]
+        return now_s - max(touched_s) > _ABANDONED_S
+    except OSError:
+        return False

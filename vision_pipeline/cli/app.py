@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from vision_pipeline import __version__
-from vision_pipeline.cli import emulator, look, run, setup
+from vision_pipeline.cli import compact, emulator, look, retry, run, setup
 from vision_pipeline.core.errors import RunError
 
 EXIT_INTERRUPTED = 3
@@ -47,7 +47,9 @@ def _options(
 
 
 run.register(app)
+retry.register(app)
 look.register(app)
+compact.register(app)
 setup.register(app)
 emulator.register(app)
 

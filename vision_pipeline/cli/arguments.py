@@ -14,6 +14,7 @@ from vision_pipeline.core.errors import ConfigError
 ConfigArgument = Annotated[
     Path, typer.Argument(metavar="CONFIG", help="A recipe, such as configs/demo.yaml.")
 ]
+OutputArgument = Annotated[str, typer.Argument(metavar="OUTPUT", help="An output folder.")]
 SourceOption = Annotated[
     str | None,
     typer.Option(metavar="PATH", help="Another folder, image or manifest than the recipe's."),
@@ -29,6 +30,10 @@ SetOption = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Any key of the recipe; may be repeated."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable result on stdout.")]
+WaitOption = Annotated[
+    bool,
+    typer.Option("--wait", help="Wait for another command that holds the output."),
+]
 
 MANIFEST_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 
@@ -53,6 +58,23 @@ def load_config(
         raise ConfigError(
             f"{path}: cannot be read: {cause}; `vision-pipeline init DIR` writes a starter"
         ) from None
+    return parse(text, file=str(path), source=source, output=output, limit=limit, settings=settings)
+
+
+def parse(
+    text: str,
+    *,
+    file: str,
+    source: str | None = None,
+    output: str | None = None,
+    limit: int | None = None,
+    settings: list[str] | None = None,
+) -> RunConfig:
+    """A recipe out of its text, with the command line's wishes over it.
+
+    Raises:
+        ConfigError: A key or value is wrong.
+    """
     overrides = list(settings or [])
     if source is not None:
         is_manifest = source.lower().endswith(MANIFEST_SUFFIXES)
@@ -62,7 +84,7 @@ def load_config(
         overrides.append(f"output.path={quoted(output)}")
     if limit is not None:
         overrides.append(f"source.limit={limit}")
-    return parse_config(text, file=str(path), overrides=overrides)
+    return parse_config(text, file=file, overrides=overrides)
 
 
 def quoted(text: str) -> str:

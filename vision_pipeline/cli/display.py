@@ -81,7 +81,7 @@ class Display:
         """The state of the run in one line."""
         progress = self.progress
         if progress.total is None:
-            return f"{self._name}: listing the source"
+            return f"{self._name}: {_before_work(progress)}"
         return f"{self._name}: {progress.done}/{progress.total} · {self._figures()}"
 
     def _show_bar(self) -> None:
@@ -106,7 +106,7 @@ class Display:
     def _figures(self) -> str:
         progress = self.progress
         if progress.total is None:
-            return "listing the source"
+            return _before_work(progress)
         activity = progress.activity
         elapsed_s = monotonic() - (progress.begun_at_s or self._started_s)
         rate = progress.worked / elapsed_s if elapsed_s else 0.0
@@ -124,6 +124,12 @@ class Display:
         if self.stop.requested.is_set():
             parts.insert(0, "stopping, again to cut off")  # requests on the wire may finish
         return " · ".join(parts)
+
+
+def _before_work(progress: Progress) -> str:
+    if progress.waits_for:
+        return f"waiting for {progress.waits_for}"
+    return "listing the source"
 
 
 def _shares(activity: Activity) -> list[str]:

@@ -17,22 +17,26 @@ from vision_pipeline.pipeline.progress import Progress
 from vision_pipeline.pipeline.run import Summary, carry_out
 from vision_pipeline.pipeline.shard import analyze_shard
 from vision_pipeline.pipeline.stop import Stop
-from vision_pipeline.wiring.services import open_services
+from vision_pipeline.wiring.services import AS_USUAL, Wish, open_services
 from vision_pipeline.wiring.watch import Watch, watching
 
 
-def run_local(config: RunConfig, *, fresh: bool, progress: Progress, stop: Stop) -> Summary:
+def run_local(
+    config: RunConfig, wish: Wish = AS_USUAL, *, progress: Progress, stop: Stop
+) -> Summary:
     """The job in this process, without Prefect."""
 
     async def job() -> Summary:
-        async with open_services(config, fresh=fresh) as services:
+        async with open_services(config, wish) as services:
             return await carry_out(services, analyze_shard)
 
     with watching(Watch(progress, stop, _stop_on_signals)):
         return _run(job())
 
 
-def run_prefect(config: RunConfig, *, fresh: bool, progress: Progress, stop: Stop) -> Summary:
+def run_prefect(
+    config: RunConfig, wish: Wish = AS_USUAL, *, progress: Progress, stop: Stop
+) -> Summary:
     """The job as the flow `analyze_images`, on the server that is set or on a temporary one."""
     # What the flow says goes to its server; this terminal has the progress display.
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
@@ -40,7 +44,9 @@ def run_prefect(config: RunConfig, *, fresh: bool, progress: Progress, stop: Sto
     from flows.analyze_images import TerminationSignal, analyze_images
 
     async def job() -> Summary:
-        return await analyze_images(config, fresh=fresh)
+        return await analyze_images(
+            config, fresh=wish.fresh, retry=sorted(wish.retry), wait=wish.wait
+        )
 
     try:
         with watching(Watch(progress, stop, _stop_on_signals)):

@@ -1,9 +1,10 @@
-"""The commands that look and change nothing: `plan` and `status`."""
+"""The commands that look and change nothing: `plan`, `status` and `runs`."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -11,6 +12,7 @@ from vision_pipeline.cli.arguments import (
     ConfigArgument,
     JsonOption,
     LimitOption,
+    OutputArgument,
     OutputOption,
     SetOption,
     SourceOption,
@@ -19,8 +21,11 @@ from vision_pipeline.cli.arguments import (
 )
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from vision_pipeline.core.config import RunConfig
     from vision_pipeline.pipeline.estimate import Estimate
+    from vision_pipeline.results.runs import RunStatus
 
 PLAN_EPILOG = """
 Examples:
@@ -37,11 +42,20 @@ Examples:
     vision-pipeline status data/outputs/demo --json
 """
 
+RUNS_EPILOG = """
+Examples:
+
+    vision-pipeline runs data/outputs/demo
+
+    vision-pipeline runs data/outputs/demo --json
+"""
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("plan", epilog=PLAN_EPILOG)(_plan)
     app.command("status", epilog=STATUS_EPILOG)(_status)
+    app.command("runs", epilog=RUNS_EPILOG)(_runs)
 
 
 def _plan(
@@ -122,7 +136,7 @@ def _print_plan(config: RunConfig, found: Estimate) -> None:
 
 
 def _status(
-    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="An output folder.")],
+    output: OutputArgument,
     *,
     as_json: JsonOption = False,
 ) -> None:
@@ -134,8 +148,6 @@ def _status(
         print_json(status.to_dict())
         return
     from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
     from vision_pipeline.cli.display import count, error_table
 
@@ -152,12 +164,37 @@ def _status(
         f"{count(status.completion_tokens)} tokens, {cost}",
         highlight=False,
     )
+    console.print(_run_table(status.runs))
+
+
+def _runs(output: OutputArgument, *, as_json: JsonOption = False) -> None:
+    """List the runs of an output folder: when, how many items, what they cost, what was asked.
+
+    Counts are of each run's own rows; calls are the replies that they paid for.
+    """
+    from vision_pipeline.results.runs import read_runs
+
+    runs = read_runs(output)
+    if as_json:
+        print_json([asdict(run) for run in runs])
+        return
+    from rich.console import Console
+
+    Console().print(_run_table(runs))
+
+
+def _run_table(runs: list[RunStatus]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, pad_edge=False)
-    table.add_column("run", min_width=21)  # an id is there to be copied
-    for head in ("items", "ok", "errors", "USD"):
+    table.add_column("run", no_wrap=True, min_width=21)  # an id is there to be copied
+    for head in ("items", "ok", "errors", "calls", "USD"):
         table.add_column(head, justify="right")
     table.add_column("state")
-    for run in status.runs:
+    for run in runs:
         table.add_row(*run.cells())
         table.add_row(Text(run.question, style="dim"))
-    console.print(table)
+        if run.times:
+            table.add_row(Text(run.times, style="dim"))
+    return table

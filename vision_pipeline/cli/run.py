@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Collection
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -16,9 +17,13 @@ from vision_pipeline.cli.arguments import (
     OutputOption,
     SetOption,
     SourceOption,
+    WaitOption,
     load_config,
     print_json,
 )
+
+if TYPE_CHECKING:
+    from vision_pipeline.core.config import RunConfig
 
 EPILOG = """
 Examples:
@@ -39,6 +44,19 @@ class Engine(StrEnum):
     PREFECT = "prefect"
 
 
+EngineOption = Annotated[
+    Engine,
+    typer.Option(
+        help="prefect: as the flow analyze_images; local: the same without Prefect's start; "
+        "auto: prefect where a server is set, else local."
+    ),
+]
+MaxCostOption = Annotated[
+    float | None,
+    typer.Option(metavar="USD", min=0, help="Stop before this is exceeded; same as budget.usd."),
+]
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command("run", epilog=EPILOG)(_run)
@@ -50,47 +68,58 @@ def _run(
     output: OutputOption = None,
     limit: LimitOption = None,
     settings: SetOption = None,
-    engine: Annotated[
-        Engine,
-        typer.Option(
-            help="prefect: as the flow analyze_images; local: the same without Prefect's start; "
-            "auto: prefect where a server is set, else local."
-        ),
-    ] = Engine.AUTO,
-    max_cost: Annotated[
-        float | None,
-        typer.Option(
-            metavar="USD", min=0, help="Stop before this is exceeded; same as budget.usd."
-        ),
-    ] = None,
+    engine: EngineOption = Engine.AUTO,
+    max_cost: MaxCostOption = None,
     *,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Ask everything again, also what was answered before.")
     ] = False,
+    wait: WaitOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Ask one question about every image, and write a typed table.
 
     The same command finishes a run that was cut off, and asks only for what is new.
     Exit codes: 0 every item has an answer; 1 some rows are errors; 2 bad usage or config;
-    3 stopped early, resumable.
+    3 stopped early, resumable, or another command holds the output.
     """
-    overrides = list(settings or [])
-    if max_cost is not None:
-        overrides.append(f"budget.usd={max_cost}")
+    overrides = with_budget(settings, max_cost)
     loaded = load_config(config, source=source, output=output, limit=limit, settings=overrides)
+    work_through(loaded, engine, as_json=as_json, fresh=fresh, wait=wait)
 
+
+def with_budget(settings: list[str] | None, max_cost: float | None) -> list[str]:
+    """Settings, and `--max-cost` as one of them."""
+    return [*(settings or []), *([] if max_cost is None else [f"budget.usd={max_cost}"])]
+
+
+def work_through(
+    config: RunConfig,
+    engine: Engine,
+    *,
+    as_json: bool,
+    fresh: bool = False,
+    retry: Collection[str] = (),
+    wait: bool = False,
+) -> NoReturn:
+    """Do the job, watched, tell what became of it, and end the process with its exit code."""
     # Heavy imports come after what can go wrong without them.
     from vision_pipeline.cli.display import Display, print_summary
     from vision_pipeline.cli.engines import run_local, run_prefect, server_is_set
+    from vision_pipeline.wiring.services import Wish
 
     if engine is Engine.AUTO:
         engine = Engine.PREFECT if server_is_set(os.environ) else Engine.LOCAL
-    with Display(loaded.name) as display:
+    with Display(config.name) as display:
         run = run_prefect if engine is Engine.PREFECT else run_local
-        summary = run(loaded, fresh=fresh, progress=display.progress, stop=display.stop)
+        summary = run(
+            config,
+            Wish(fresh, frozenset(retry), wait),
+            progress=display.progress,
+            stop=display.stop,
+        )
     if as_json:
         print_json(summary.to_dict())
     else:
-        print_summary(loaded, summary)
+        print_summary(config, summary)
     sys.exit(summary.exit_code)

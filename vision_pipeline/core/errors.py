@@ -6,6 +6,7 @@ PipelineError
 │   ├── SourceError          exit 2: the source cannot be listed
 │   ├── OutputError          exit 2: the output cannot be written or read
 │   ├── StorageError         exit 3: disk or ledger failed in mid-run; resumable once mended
+│   ├── BusyError            exit 3: another command holds the output; this one, later, can go on
 │   ├── StoppedError         exit 3: asked to stop by a signal or a cancelled flow
 │   ├── BudgetError          exit 3: the next request could exceed the budget
 │   ├── AccessError          exit 3: the key or the plan is refused; resumable with another
@@ -114,6 +115,10 @@ class OutputError(RunError):
 
 class StorageError(RunError):
     """The disk or the ledger failed in mid-run, for example because it is full."""
+
+
+class BusyError(RunError):
+    """Another command writes into the output folder."""
 
 
 class StoppedError(RunError):

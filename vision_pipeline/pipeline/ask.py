@@ -58,15 +58,23 @@ class Asker:
     feeding: asyncio.Lock = field(default_factory=asyncio.Lock)
     _in_flight: dict[str, asyncio.Event] = field(default_factory=dict)
 
-    async def ask(self, request: VisionRequest, *, item_id: str, spending: Spending) -> VisionReply:
+    async def ask(
+        self, request: VisionRequest, *, item_id: str, spending: Spending, renew: bool = False
+    ) -> VisionReply:
         """The reply to a request, from the ledger or from the model.
+
+        Args:
+            request: What to ask.
+            item_id: Who pays.
+            spending: Gets what it cost.
+            renew: Take no reply of an earlier run.
 
         Raises:
             ItemError: The provider refuses the request, or failed for too long.
             RunError: Nothing more can be asked.
         """
         payer = f"{self.run_id}/{item_id}"
-        stored = await self._stored(request, payer)
+        stored = await self._stored(request, payer, renew=renew)
         try:
             reply = read_reply(stored.received.body)
         except BrokenReplyError as error:
@@ -74,23 +82,24 @@ class Asker:
         spending.add(stored, reply, paid=stored.paid_by == payer)
         return reply
 
-    async def _stored(self, request: VisionRequest, payer: str) -> StoredReply:
+    async def _stored(self, request: VisionRequest, payer: str, *, renew: bool) -> StoredReply:
         key = request.idempotency_key
         while (others := self._in_flight.get(key)) is not None:
             await others.wait()
         arrived = self._in_flight[key] = asyncio.Event()
         try:
             known = await self.services.ledger.recall(key)
-            if known is not None and self._reusable(known):
+            if known is not None and self._reusable(known, renew=renew):
                 return known
             return await self._pay(request, payer)
         finally:
             del self._in_flight[key]
             arrived.set()
 
-    def _reusable(self, known: StoredReply) -> bool:
+    def _reusable(self, known: StoredReply, *, renew: bool) -> bool:
         # A fresh run asks again, but not for what it has itself paid for before it was cut off.
-        return not self.services.fresh or known.paid_by.startswith(f"{self.run_id}/")
+        is_renewed = renew or self.services.fresh
+        return not is_renewed or known.paid_by.startswith(f"{self.run_id}/")
 
     async def _pay(self, request: VisionRequest, payer: str) -> StoredReply:
         services = self.services

@@ -58,7 +58,16 @@ async def analyze_item(asker: Asker, item: Item, *, shard: int) -> Row:
 
 async def _answer(asker: Asker, work: _Work) -> Answer:
     work.request = await pose(asker.services, work.item, work.images)
-    return await _converse(asker, work, work.request)
+    try:
+        return await _converse(asker, work, work.request)
+    except ItemError as error:
+        spending = work.spending
+        is_recalled = spending.last is not None and not spending.paid
+        if error.code.is_transient or not (asker.services.retry and is_recalled):
+            raise
+    # A retry, and the reply that is stored brings the old error back: it is asked for anew.
+    work.spending, work.repaired = Spending(), False
+    return await _converse(asker, work, work.request, renew=True)
 
 
 async def pose(services: Services, item: Item, images: list[SeenImage]) -> VisionRequest:
@@ -121,11 +130,15 @@ def _unprepared(source: SourceImage | None, error: ItemError) -> UnpreparedImage
     return UnpreparedImage(digest, len(source.data), source.version)
 
 
-async def _converse(asker: Asker, work: _Work, request: VisionRequest) -> Answer:
+async def _converse(
+    asker: Asker, work: _Work, request: VisionRequest, *, renew: bool = False
+) -> Answer:
     talk = dialogue(request, asker.services.question.template.schema)
     turn = next(talk)
     while True:
-        reply = await asker.ask(turn, item_id=work.item.item_id, spending=work.spending)
+        reply = await asker.ask(
+            turn, item_id=work.item.item_id, spending=work.spending, renew=renew
+        )
         try:
             turn = talk.send(reply)
         except StopIteration as end:

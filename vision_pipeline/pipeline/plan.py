@@ -5,24 +5,22 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from vision_pipeline.core.errors import ConfigError, SourceError
 from vision_pipeline.core.prompts import PromptTemplate
 from vision_pipeline.core.records import RESERVED_COLUMNS
+from vision_pipeline.pipeline.choice import Choice, choice_of
 from vision_pipeline.pipeline.services import Services
-from vision_pipeline.pipeline.settled import Settled
 from vision_pipeline.pipeline.shard import answer_columns
 
 OWN_COLUMNS = ("item_id", "images")
-FINGERPRINT = pa.field("_fingerprint", pa.string())
 RUN_ID_FORMAT = "%Y%m%dT%H%M%SZ"
 
 
@@ -94,6 +92,7 @@ class Pending:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._choice: Choice | None = None
         self._batches = services.source.batches()
         self._first = next(self._batches, None)
         if self._first is None:
@@ -108,25 +107,22 @@ class Pending:
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Record batches with fingerprints; iterating counts what is left alone."""
-        services, progress = self._services, self._services.progress
-        settled = Settled(None if services.fresh else _settled(services), services.is_changed)
+        self._choice = choice_of(self._services)
         for batch in self._limited():
-            prints = pa.array(_fingerprints(batch), pa.string())
-            answered, failed = settled.masks(batch["images"], prints)
-            progress.already_answered += pc.sum(answered).as_py() or 0
-            progress.already_failed += pc.sum(failed).as_py() or 0
-            work = batch.append_column(FINGERPRINT, prints).filter(
-                pc.invert(pc.or_(answered, failed))
-            )
+            work = self._choice.of(batch)
             if work.num_rows:
                 yield work
 
     def skipped(self) -> dict[str, int]:
         """How many files of the source are no items, by reason; whole after the last batch."""
-        return {why: count for why, count in self._services.source.counts.items() if count}
+        counts = Counter(self._services.source.counts)
+        if self._choice is not None:
+            counts.update(self._choice.skipped())
+        return {why: count for why, count in counts.items() if count}
 
     def _limited(self) -> Iterator[pa.RecordBatch]:
-        left = self._services.config.source.limit
+        # A retry is about errors, wherever in the source they are.
+        left = None if self._services.retry else self._services.config.source.limit
         for batch in itertools.chain([self._first], self._batches):
             if left is None:
                 yield batch
@@ -135,10 +131,6 @@ class Pending:
             left -= batch.num_rows
             if left <= 0:
                 return
-
-
-def _settled(services: Services) -> pa.Table:
-    return services.results.settled(services.question.sha256, abilities=services.abilities)
 
 
 def _check_columns(template: PromptTemplate, names: list[str]) -> None:
@@ -152,24 +144,15 @@ def _check_columns(template: PromptTemplate, names: list[str]) -> None:
             )
 
 
-def _fingerprints(batch: pa.RecordBatch) -> list[str]:
-    # All that tells a changed item from the same one without reading its images.
-    try:
-        return [
-            hashlib.blake2b(orjson.dumps(record, default=str), digest_size=16).hexdigest()
-            for record in batch.to_pylist()
-        ]
-    except (ValueError, TypeError, OverflowError, KeyError, pa.ArrowException) as error:
-        # Such as a date before the year 1, or bytes that are no text.
-        raise SourceError(f"a value of the manifest cannot be read: {error}") from error
-
-
 def _unfinished(services: Services, identity: str) -> str | None:
+    """The run to go on with: the newest one that does the same, if it was cut off."""
     for run_id in reversed(services.results.run_ids()):
         run = services.results.read_run(run_id)
         if run.get("identity") == identity:
             going_on = run.get("finished_at") is None and services.results.has_manifest(run_id)
             return run_id if going_on else None
+        if services.retry:
+            return None  # what runs since then have mended is not to be retried
     return None
 
 
@@ -181,6 +164,7 @@ def _identity(services: Services) -> str:
         config.source.model_dump(mode="json"),
         services.question.sha256,
         services.fresh,
+        *([sorted(services.retry)] if services.retry else []),
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -201,6 +185,7 @@ def _begun(services: Services, run_id: str, identity: str, now: datetime) -> dic
         "identity": identity,
         "started_at": now.isoformat(),
         "finished_at": None,
+        "retry": sorted(services.retry) if services.retry else None,
         "config": services.config.model_dump(mode="json"),
         "prompt": {
             "name": question.template.name,

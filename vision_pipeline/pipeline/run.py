@@ -98,6 +98,7 @@ async def carry_out(services: Services, analyze: AnalyzeShard) -> Summary:
     started_s = monotonic()
     token = secrets.token_hex(2)
     run = await asyncio.to_thread(plan_run, services, now=datetime.now(UTC), token=token)
+    await asyncio.to_thread(services.announce, run.run_id)
     await work_through(services, run, analyze)
     seconds = monotonic() - started_s
     return await asyncio.to_thread(sum_up, services, run, now=datetime.now(UTC), seconds=seconds)

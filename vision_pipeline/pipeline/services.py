@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -125,6 +125,13 @@ class Results(Protocol):
     def settled(self, question_sha256: str, *, abilities: str) -> pa.Table:
         """Fingerprints, outcomes and image versions of items that need no work for a question."""
 
+    def failed(self, codes: Collection[str]) -> pa.StringArray:
+        """Ids of the items whose latest row is an error of these codes."""
+
+
+def tell_nobody(_run_id: str) -> None:
+    """Where nobody else is there to be told which run is worked on."""
+
 
 @dataclass(frozen=True, slots=True)
 class Services:
@@ -142,6 +149,9 @@ class Services:
         abilities: What decides whether an item fails before any call: decoders and limits. A
             permanent failure under others is tried again.
         fresh: Ask everything again: neither rows nor stored replies are reused.
+        retry: Error codes: the run is about the items whose latest row has one of them, and asks
+            again where a stored reply brings the error back. Empty for an ordinary run.
+        announce: Tells other commands which run is worked on.
         grace_s: How long requests on the wire may take to finish once the run stops.
     """
 
@@ -165,4 +175,6 @@ class Services:
     max_request_bytes: int = 40_000_000
     abilities: str = ""
     fresh: bool = False
+    retry: frozenset[str] = frozenset()
+    announce: Callable[[str], None] = tell_nobody
     grace_s: float = 20.0

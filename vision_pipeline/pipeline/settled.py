@@ -3,34 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vision_pipeline.pipeline.digests import Digests
 from vision_pipeline.pipeline.item import WEB
 
+Rows = npt.NDArray[np.int64]
 IsChanged = Callable[[Sequence[tuple[str, str]]], list[bool]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Outcomes:
-    """Items that were answered, or that failed for good.
-
-    Attributes:
-        prints: Their fingerprints.
-        versions: The known version of each of their images.
-        unread: Which of them failed for the bytes of an image.
-    """
-
-    prints: pa.StringArray
-    versions: pa.ListArray
-    unread: pa.BooleanArray
-
-    @classmethod
-    def of(cls, table: pa.Table) -> _Outcomes:
-        names = ("_fingerprint", "versions", "is_unread")
-        return cls(*(table[name].combine_chunks() for name in names))
 
 
 class Settled:
@@ -42,12 +25,15 @@ class Settled:
     """
 
     def __init__(self, outcomes: pa.Table | None, is_changed: IsChanged | None) -> None:
+        empty = {"is_answer": [], "is_unread": [], "versions": []}
+        nothing = pa.table({"_fingerprint": pa.array([], pa.string())} | empty)
+        known = nothing if outcomes is None else outcomes
+        self._digests = Digests(known["_fingerprint"])
+        # One more, for what is found nowhere: row -1.
+        self._is_answer = np.append(known["is_answer"].to_numpy().astype(np.bool_), np.False_)
+        self._is_unread = known["is_unread"].to_numpy().astype(np.bool_)
+        self._versions = known["versions"]
         self._is_changed = is_changed
-        self._answered = self._failed = None
-        if outcomes is not None:
-            answers = outcomes["is_answer"]
-            self._answered = _Outcomes.of(outcomes.filter(answers))
-            self._failed = _Outcomes.of(outcomes.filter(pc.invert(answers)))
 
     def masks(self, images: pa.ListArray, prints: pa.StringArray) -> tuple[pa.Array, pa.Array]:
         """For a batch of items, which ones have an answer, and which ones failed for good.
@@ -56,61 +42,39 @@ class Settled:
             images: The batch's column.
             prints: The items' fingerprints, in the same order.
         """
-        return (
-            self._mask(self._answered, images, prints),
-            self._mask(self._failed, images, prints),
-        )
-
-    def _mask(
-        self, outcomes: _Outcomes | None, images: pa.ListArray, prints: pa.StringArray
-    ) -> pa.BooleanArray:
-        if outcomes is None:
-            return pa.repeat(pa.scalar(value=False), len(prints))
-        known = pc.is_in(prints, outcomes.prints)
-        if self._is_changed is None:
-            return known
-        changed = self._changed(self._is_changed, outcomes, images, prints, known)
-        return pc.and_(known, pc.invert(changed))
+        rows = self._digests.find(prints)
+        if self._is_changed is not None:
+            rows = np.where(self._changed(images, rows, self._is_changed), -1, rows)
+        answered = self._is_answer[rows]
+        return pa.array(answered), pa.array((rows >= 0) & ~answered)
 
     def _changed(
-        self,
-        is_changed: IsChanged,
-        outcomes: _Outcomes,
-        images: pa.ListArray,
-        prints: pa.StringArray,
-        known: pa.BooleanArray,
-    ) -> pa.BooleanArray:
-        mask = [False] * len(prints)
-        rows: list[int] = []
+        self, images: pa.ListArray, rows: Rows, is_changed: IsChanged
+    ) -> npt.NDArray[np.bool_]:
+        """Which known items of a batch the web may have changed; others have row -1."""
+        mask = np.zeros(len(rows), np.bool_)
+        items: list[int] = []
         asked: list[tuple[str, str]] = []
-        for row, pairs, is_unread in _web_items(outcomes, images, prints, known):
-            # What was no image, from a server that tells no versions, may be one by now.
-            mask[row] = is_unread and not any(version for _, version in pairs)
+        for item, pairs in self._web_items(images, rows):
             some = [(url, version) for url, version in pairs if version]
-            rows += [row] * len(some)
+            # What was no image, from a server that tells no versions, may be one by now.
+            mask[item] = self._is_unread[rows[item]] and not some
+            items += [item] * len(some)
             asked += some
         if asked:
-            for row, verdict in zip(rows, is_changed(asked), strict=True):
-                mask[row] |= verdict
-        return pa.array(mask, pa.bool_())
+            np.logical_or.at(mask, items, is_changed(asked))
+        return mask
 
-
-def _web_items(
-    outcomes: _Outcomes, images: pa.ListArray, prints: pa.StringArray, known: pa.BooleanArray
-) -> Iterator[tuple[int, list[tuple[str, str | None]], bool]]:
-    """Row, images with their known versions, and unreadability, of items that the web may change.
-
-    The images are those of the web alone, at least one.
-    """
-    if not pc.any(pc.starts_with(images.flatten().field("uri"), "http")).as_py():
-        return
-    at = pc.index_in(prints, outcomes.prints)
-    versions = outcomes.versions.take(at).to_pylist()
-    unread = outcomes.unread.take(at).to_pylist()
-    for row, is_known in enumerate(known.to_pylist()):
-        if not is_known:
-            continue
-        listed = zip(images[row].as_py(), versions[row], strict=True)
-        pairs = [(each["uri"], version) for each, version in listed if each["uri"].startswith(WEB)]
-        if pairs:
-            yield row, pairs, unread[row]
+    def _web_items(
+        self, images: pa.ListArray, rows: Rows
+    ) -> Iterator[tuple[int, list[tuple[str, str | None]]]]:
+        """Number in the batch, and images of the web with their known versions, at least one."""
+        if not pc.any(pc.starts_with(images.flatten().field("uri"), "http")).as_py():
+            return
+        items = np.flatnonzero(rows >= 0)
+        versions = self._versions.take(pa.array(rows[items])).to_pylist()
+        for item, its_versions in zip(items.tolist(), versions, strict=True):
+            listed = zip(images[item].as_py(), its_versions, strict=True)
+            pairs = [(each["uri"], known) for each, known in listed if each["uri"].startswith(WEB)]
+            if pairs:
+                yield item, pairs

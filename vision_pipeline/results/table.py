@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,15 +133,23 @@ def _joined(folder: Folder, parts: Sequence[pa.Table], columns: Sequence[str] | 
 
 
 def _read_run(folder: Folder, name: str, columns: Sequence[str] | None) -> pa.Table:
-    shards = [folder.path(f"results/{name}/{shard}") for shard in folder.names(f"results/{name}")]
-    filesystem = PyFileSystem(FSSpecHandler(folder.filesystem))
     try:
-        dataset = ds.dataset(sorted(shards), format="parquet", filesystem=filesystem)
-        there = dataset.schema.names
-        chosen = there if columns is None else [column for column in columns if column in there]
-        table = dataset.to_table(columns=chosen)
+        for _ in range(2):
+            # A compaction may replace the files between their listing and their opening.
+            with suppress(FileNotFoundError):
+                return _read_shards(folder, name, columns)
+        return _read_shards(folder, name, columns)
     except (pa.ArrowInvalid, OSError) as error:
         raise OutputError(f"{folder.path(f'results/{name}')}: cannot be read: {error}") from error
+
+
+def _read_shards(folder: Folder, name: str, columns: Sequence[str] | None) -> pa.Table:
+    shards = [folder.path(f"results/{name}/{shard}") for shard in folder.names(f"results/{name}")]
+    filesystem = PyFileSystem(FSSpecHandler(folder.filesystem))
+    dataset = ds.dataset(sorted(shards), format="parquet", filesystem=filesystem)
+    there = dataset.schema.names
+    chosen = there if columns is None else [column for column in columns if column in there]
+    table = dataset.to_table(columns=chosen)
     return pa.table({column: _plain(table[column]) for column in table.column_names})
 
 

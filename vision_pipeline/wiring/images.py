@@ -21,7 +21,7 @@ from vision_pipeline.core.image_formats import PLUGIN_PACKAGES
 from vision_pipeline.core.image_settings import ImageSettings
 from vision_pipeline.core.question import Question
 from vision_pipeline.core.records import RESERVED_COLUMNS
-from vision_pipeline.pipeline.plan import FINGERPRINT
+from vision_pipeline.pipeline.fingerprints import FINGERPRINT
 from vision_pipeline.pipeline.services import Source
 
 DECODING_VERSION = 2  # raise it when more files can be decoded: those that failed are tried again

@@ -7,8 +7,10 @@ import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from time import time
 
 from vision_pipeline.adapters.emulator_process import start_emulator
 from vision_pipeline.adapters.ledger import SqliteLedger
@@ -24,7 +26,8 @@ from vision_pipeline.core.prompts import PromptTemplate
 from vision_pipeline.core.protocol import BodyFormat, decoding_fields
 from vision_pipeline.core.question import Question
 from vision_pipeline.core.tokens import DEFAULT_RULE
-from vision_pipeline.pipeline.services import Services
+from vision_pipeline.pipeline.services import Services, tell_nobody
+from vision_pipeline.wiring.holding import Announce, holding
 from vision_pipeline.wiring.images import abilities, open_images
 from vision_pipeline.wiring.library import (
     find_key,
@@ -73,19 +76,39 @@ def _endpoint_name(model: ModelConfig) -> str:
     return f"{model.provider}:{model.base_url.rstrip('/')}"
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a command wants of a run beyond its recipe.
+
+    Attributes:
+        fresh: Ask everything again.
+        retry: Ask only about items whose latest row has one of these error codes.
+        wait: Wait until no other command holds the output, instead of refusing.
+    """
+
+    fresh: bool = False
+    retry: frozenset[str] = frozenset()
+    wait: bool = False
+
+
+AS_USUAL = Wish()
+
+
 @asynccontextmanager
 async def open_services(
-    config: RunConfig, *, api_key: str | None = None, fresh: bool = False, asks: bool = True
+    config: RunConfig, wish: Wish = AS_USUAL, *, api_key: str | None = None, asks: bool = True
 ) -> AsyncIterator[Services]:
     """Open everything that a run needs, and close it afterwards.
 
     Args:
         config: The run.
+        wish: What is wanted of it.
         api_key: The key where it comes from a secret store; else the environment's.
-        fresh: Ask everything again.
-        asks: Whether the model will be asked; without that no key is needed.
+        asks: Whether the model will be asked and rows be written; without that no key is needed,
+            and nobody is kept out of the output.
 
     Raises:
+        BusyError: Another command holds the output.
         RunError: Something that the user can mend; nothing was sent.
     """
     template = load_template(config.prompt)
@@ -103,9 +126,15 @@ async def open_services(
     watch = current_watch()
     async with AsyncExitStack() as stack:
         stack.enter_context(watch.signals(watch.stop))
-        images = await open_images(config, question, stack)
         folder = OutputFolder(config.output.path)
         folder.check_writable()
+        announce: Announce = tell_nobody
+        if asks:
+            work = f"{'retry' if wish.retry else 'run'} of {config.name}"
+            held = holding(folder, watch, work=work, wait=wish.wait)
+            announce = await stack.enter_async_context(held)
+            folder.sweep(now_s=time())
+        images = await open_images(config, question, stack)
         ledger = SqliteLedger(_ledger_path(config, folder))
         stack.callback(ledger.close)
         model = VisionApi(
@@ -138,7 +167,9 @@ async def open_services(
             max_image_bytes=taken.max_image_bytes,
             max_request_bytes=taken.max_request_bytes,
             abilities=abilities(config),
-            fresh=fresh,
+            fresh=wish.fresh,
+            retry=wish.retry,
+            announce=announce,
         )
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, BinaryIO, Protocol
 
@@ -12,26 +11,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from vision_pipeline.adapters.parquet.outcomes import (
+    FAILED_COLUMNS,
+    SETTLED_COLUMNS,
+    Failures,
+    Settlement,
+)
+from vision_pipeline.adapters.parquet.shard_files import ShardFile, shard_files, shard_name
 from vision_pipeline.adapters.parquet.table import result_table
 from vision_pipeline.core.columns import ColumnType
-from vision_pipeline.core.errors import ErrorCode, OutputError
+from vision_pipeline.core.errors import OutputError
 from vision_pipeline.core.records import Row
 
 MAX_SHARDS = 2_000  # one Prefect task each; a server loses track of many more
 
-_SHARD_NAME = re.compile(r"shard-(\d+)\.parquet")
-_SETTLED = pa.schema(
-    [
-        ("_fingerprint", pa.string()),
-        ("is_answer", pa.bool_()),
-        ("is_unread", pa.bool_()),
-        ("versions", pa.list_(pa.string())),
-    ]
-)
-_NOTHING_SETTLED = _SETTLED.empty_table()
 _MANIFEST_OWN = ("item_id", "_fingerprint", "images")
-_UNREAD = [code.value for code in ErrorCode if code.is_of_image]
-_PERMANENT = [code.value for code in ErrorCode if not code.is_transient]
 
 
 class Folder(Protocol):
@@ -50,8 +44,8 @@ class Folder(Protocol):
 class ResultStore:
     """Reads and writes what stands under an output folder.
 
-    Layout: `manifests/<run_id>.parquet`, `results/run_id=<id>/shard-00007.parquet`,
-    `runs/<run_id>.json`.
+    Layout: `manifests/<run_id>.parquet`, `results/run_id=<id>/shard-00007.parquet` (once compacted
+    `shards-00000-00041.parquet`), `runs/<run_id>.json`.
     """
 
     def __init__(self, folder: Folder) -> None:
@@ -116,12 +110,11 @@ class ResultStore:
     def shard_items(self, run_id: str, shard: int) -> pa.Table:
         """The manifest's rows of one shard, all columns."""
         with self._manifest(run_id) as manifest:
-            return _read_shard(manifest, shard, columns=None)
+            return _read_shards(manifest, [shard], columns=None)
 
     def finished_shards(self, run_id: str) -> set[int]:
         """Shards whose result file is there."""
-        names = self._folder.names(f"results/run_id={run_id}")
-        return {int(match[1]) for name in names if (match := _SHARD_NAME.fullmatch(name))}
+        return {shard for file in self._files(run_id) for shard in file.shards}
 
     def write_shard(
         self,
@@ -136,7 +129,7 @@ class ResultStore:
         table = result_table(
             rows, answer_columns=answer_columns, manifest_columns=items.drop_columns(_MANIFEST_OWN)
         )
-        with self._folder.create(_shard_name(run_id, shard)) as file:
+        with self._folder.create(f"{_run_folder(run_id)}/{shard_name(shard)}") as file:
             pq.write_table(table, file, compression="zstd")
 
     def read_shard(self, run_id: str, shard: int, columns: Sequence[str]) -> pa.Table:
@@ -145,8 +138,7 @@ class ResultStore:
         Raises:
             OutputError: It is damaged.
         """
-        with self._parquet(_shard_name(run_id, shard)) as rows:
-            return rows.read(columns=list(columns))
+        return self._rows(f"{_run_folder(run_id)}/{shard_name(shard)}", columns)
 
     def settled(self, question_sha256: str, *, abilities: str = "") -> pa.Table:
         """Items that need no work for this question unless they change.
@@ -160,39 +152,54 @@ class ResultStore:
             the bytes of an image) and `versions` (list of string, the `image_version` of each
             image): items whose latest row answers the same question, or failed at it for good.
         """
-        parts = [part for run_id in self.run_ids() for part in self._outcomes(run_id)]
-        if not parts:
-            return _NOTHING_SETTLED
-        table = pa.concat_tables(parts)
-        table = table.append_column("_row", pa.array(range(table.num_rows), pa.int64()))
-        latest = table.group_by("item_id", use_threads=False).aggregate([("_row", "last")])
-        table = table.take(latest["_row_last"])
-        is_answer = pc.equal(table["status"], "ok")
-        is_final = pc.and_(
-            pc.is_in(table["error_code"], pa.array(_PERMANENT)),
-            pc.equal(table["_abilities"], abilities),
-        )
-        same = pc.equal(table["question_sha256"], question_sha256)
-        keep = pc.and_(same, pc.or_(is_answer, is_final))
-        is_unread = pc.is_in(table["error_code"], pa.array(_UNREAD))
-        parts = [table["_fingerprint"], is_answer, is_unread, table["versions"]]
-        return pa.table(parts, _SETTLED).filter(keep)
+        settlement = Settlement(question_sha256, abilities)
+        for run_id in self.run_ids():
+            if not self._files(run_id) or not self.has_manifest(run_id):
+                continue
+            its = str(self.read_run(run_id).get("abilities") or "")
+            with self._manifest(run_id) as manifest:
+                for shards, rows in self._parts(run_id, SETTLED_COLUMNS):
+                    prints = _read_shards(manifest, shards, columns=["_fingerprint"])
+                    settlement.add(rows, prints["_fingerprint"], run_id=run_id, abilities=its)
+        return settlement.table()
 
-    def _outcomes(self, run_id: str) -> Iterator[pa.Table]:
-        finished = self.finished_shards(run_id)
-        if not finished or not self.has_manifest(run_id):
-            return
-        names = ["item_id", "question_sha256", "status", "error_code"]
-        facts = ["image_version", "images"]
-        abilities = str(self.read_run(run_id).get("abilities") or "")
-        with self._manifest(run_id) as manifest:
-            for shard in sorted(finished):
-                rows = self.read_shard(run_id, shard, [*names, *facts])
-                prints = _read_shard(manifest, shard, columns=["_fingerprint"])
-                plain = [pc.cast(rows[name], pa.string()) for name in names]
-                table = pa.table([*plain, prints["_fingerprint"]], names=[*names, "_fingerprint"])
-                table = table.append_column("versions", _versions(rows))
-                yield table.append_column("_abilities", pa.repeat(abilities, table.num_rows))
+    def failed(self, codes: Collection[str]) -> pa.StringArray:
+        """Ids of the items whose latest row is an error of these codes, whatever was asked."""
+        failures = Failures(codes)
+        for run_id in self.run_ids():
+            for _, rows in self._parts(run_id, FAILED_COLUMNS):
+                failures.add(rows, run_id=run_id)
+        return failures.item_ids()
+
+    def _files(self, run_id: str) -> list[ShardFile]:
+        return shard_files(self._folder.names(_run_folder(run_id)))
+
+    def _parts(
+        self, run_id: str, columns: Sequence[str]
+    ) -> Iterator[tuple[Sequence[int], pa.Table]]:
+        """Shards and their rows, file by file, each shard once, also while somebody compacts."""
+        done: set[int] = set()
+        for is_last_try in (False, False, True):
+            try:
+                for file in self._files(run_id):
+                    left = [shard for shard in file.shards if shard not in done]
+                    if not left:
+                        continue
+                    rows = self._rows(f"{_run_folder(run_id)}/{file.name}", [*columns, "shard"])
+                    if len(left) < len(file.shards):
+                        rows = rows.filter(pc.is_in(rows["shard"], pa.array(left, pa.int32())))
+                    done.update(left)
+                    yield left, rows
+            except OutputError as error:
+                # Listed, and replaced before it was opened.
+                if is_last_try or not isinstance(error.__cause__, FileNotFoundError):
+                    raise
+            else:
+                return
+
+    def _rows(self, name: str, columns: Sequence[str]) -> pa.Table:
+        with self._parquet(name) as rows:
+            return rows.read(columns=list(columns))
 
     def _manifest(self, run_id: str) -> AbstractContextManager[pq.ParquetFile]:
         return self._parquet(_manifest_name(run_id))
@@ -215,32 +222,26 @@ class ResultStore:
             raise OutputError(f"{self._folder.path(name)}: cannot be read: {error}") from error
 
 
-def _versions(rows: pa.Table) -> pa.Array:
-    """The version of each image of each row; only groups list theirs."""
-    if pc.all(pc.equal(pc.list_value_length(rows["images"]), 0)).as_py():
-        singles = rows["image_version"].combine_chunks()
-        return pa.ListArray.from_arrays(pa.array(range(len(singles) + 1), pa.int32()), singles)
-    listed = zip(rows["image_version"].to_pylist(), rows["images"].to_pylist(), strict=True)
-    versions = [[each["version"] for each in group] or [single] for single, group in listed]
-    return pa.array(versions, _SETTLED.field("versions").type)
-
-
 def _manifest_name(run_id: str) -> str:
     return f"manifests/{run_id}.parquet"
 
 
-def _shard_name(run_id: str, shard: int) -> str:
-    return f"results/run_id={run_id}/shard-{shard:05d}.parquet"
+def _run_folder(run_id: str) -> str:
+    return f"results/run_id={run_id}"
 
 
 def _groups_per_shard(groups: int) -> int:
     return max(1, -(-groups // MAX_SHARDS))
 
 
-def _read_shard(manifest: pq.ParquetFile, shard: int, *, columns: Sequence[str] | None) -> pa.Table:
-    width = _groups_per_shard(manifest.num_row_groups)
-    groups = range(shard * width, min((shard + 1) * width, manifest.num_row_groups))
-    return manifest.read_row_groups(list(groups), columns=columns)
+def _read_shards(
+    manifest: pq.ParquetFile, shards: Iterable[int], *, columns: Sequence[str] | None
+) -> pa.Table:
+    width, most = _groups_per_shard(manifest.num_row_groups), manifest.num_row_groups
+    groups = [
+        group for shard in shards for group in range(shard * width, min((shard + 1) * width, most))
+    ]
+    return manifest.read_row_groups(groups, columns=columns)
 
 
 def _regroup(
