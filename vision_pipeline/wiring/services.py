@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from vision_pipeline.adapters.emulator_process import start_emulator
-from vision_pipeline.adapters.ledger import SqliteLedger
+from vision_pipeline.adapters.ledger.writer import SqliteLedger
 from vision_pipeline.adapters.output import OutputFolder
 from vision_pipeline.adapters.parquet.store import ResultStore
 from vision_pipeline.adapters.vision_api.client import VisionApi
