@@ -8,7 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic, sleep
 
-from vision_pipeline.adapters.ledger.damage import BUSY_TIMEOUT_S, as_output_error, look
+from vision_pipeline.adapters.ledger.damage import (
+    BUSY_TIMEOUT_S,
+    BrokenRowError,
+    as_output_error,
+    look,
+)
 from vision_pipeline.adapters.ledger.schema import (
     SCHEMA_VERSION,
     bring_up_to_date,
@@ -85,7 +90,7 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
         connect(path).close()
         with contextlib.closing(_read_only(path)) as connection:
             yield connection
-    except sqlite3.Error as error:
+    except (sqlite3.Error, BrokenRowError) as error:
         raise as_output_error(path, error) from error
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from vision_pipeline.adapters.ledger.header import is_page_size
+
 HEADER_BYTES = 32
 FRAME_HEADER_BYTES = 24
 _MAGIC = 0x377F0682  # the last bit tells the byte order of the checksums
@@ -26,11 +28,13 @@ class Frame:
         page: Its number, from 1.
         offset: Where its content begins in the log.
         pages_after: Size of the database in pages after the commit that this frame ends, or 0.
+        is_whole: Whether it belongs to this log and is undamaged.
     """
 
     page: int
     offset: int
     pages_after: int
+    is_whole: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +45,13 @@ class Log:
         page_size: Bytes a page.
         pages: Where the newest committed content of each page begins in the log.
         page_count: Size of the database in pages after the last commit.
+        hidden_commits: Commits behind a damaged frame: SQLite drops them without a word.
     """
 
     page_size: int
     pages: dict[int, int]
     page_count: int
+    hidden_commits: int
 
 
 def wal_path(path: Path) -> Path:
@@ -61,25 +67,27 @@ def size_bytes(path: Path) -> int:
         return 0
 
 
-def read_log(path: Path, *, is_checked: bool) -> Log | None:
+def read_log(path: Path) -> Log | None:
     """The committed pages of a database file's log, or None without a readable one.
 
-    Args:
-        path: The database file.
-        is_checked: Whether each frame is held against its checksum, at 0.1 ms a frame; a frame
-            that fails is passed over.
+    Each page is held against its checksum, at 0.1 ms a page; one that fails is passed over.
     """
     try:
         with wal_path(path).open("rb") as file:
-            head = _Head.read(file.read(HEADER_BYTES))
-            frames = list(_frames(file, head, is_checked=is_checked))
+            header = file.read(HEADER_BYTES)
+            head = _Head.read(header)
+            frames = list(_frames(file, head))
+            file.seek(0)
+            is_stable = file.read(HEADER_BYTES) == header  # else a writer began it anew meanwhile
     except (OSError, ValueError, struct.error):
         return None
-    last = max((i for i, frame in enumerate(frames) if frame.pages_after), default=-1)
-    if last < 0:
+    commits = [index for index, frame in enumerate(frames) if frame.is_whole and frame.pages_after]
+    if not commits:
         return None
-    pages = {frame.page: frame.offset for frame in frames[: last + 1]}
-    return Log(head.page_size, pages, frames[last].pages_after)
+    broken = next((i for i, frame in enumerate(frames) if not frame.is_whole), len(frames))
+    pages = {frame.page: frame.offset for frame in frames[: commits[-1] + 1] if frame.is_whole}
+    hidden = sum(index > broken for index in commits) if is_stable else 0
+    return Log(head.page_size, pages, frames[commits[-1]].pages_after, hidden)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,27 +106,21 @@ class _Head:
         return cls(page_size, data[16:24], byte_order, (checksum[0], checksum[1]))
 
 
-def is_page_size(size: int) -> bool:
-    """Whether SQLite has pages of that many bytes."""
-    return 512 <= size <= 65_536 and size & (size - 1) == 0  # noqa: PLR2004  (SQLite's bounds)
-
-
-def _frames(file: BinaryIO, head: _Head, *, is_checked: bool) -> Iterator[Frame]:
+def _frames(file: BinaryIO, head: _Head) -> Iterator[Frame]:
     offset, before = HEADER_BYTES, head.checksum
     step = FRAME_HEADER_BYTES + head.page_size
     whole_bytes = file.seek(0, 2)
     while offset + step <= whole_bytes:
         file.seek(offset)
-        data = file.read(step if is_checked else FRAME_HEADER_BYTES)
+        data = file.read(step)
         page, pages_after = struct.unpack(">2I", data[:8])
         claimed = struct.unpack(">2I", data[16:24])
         # Other salts: left over from before the log was begun anew.
         is_whole = page > 0 and data[8:16] == head.salts
-        if is_whole and is_checked:
+        if is_whole:
             content = data[:8] + data[FRAME_HEADER_BYTES:]
             is_whole = _checksum(content, before, head.byte_order) == claimed
-        if is_whole:
-            yield Frame(page, offset + FRAME_HEADER_BYTES, pages_after)
+        yield Frame(page, offset + FRAME_HEADER_BYTES, pages_after, is_whole)
         # Each sum begins with the one before, as it stands in the file: so a damaged frame does
         # not hide those after it.
         before = claimed
