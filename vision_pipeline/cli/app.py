@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from vision_pipeline import __version__
-from vision_pipeline.cli import emulator, look, run, setup
+from vision_pipeline.cli import emulator, ledger, look, run, setup
 from vision_pipeline.core.errors import RunError
 
 EXIT_INTERRUPTED = 3
@@ -48,6 +48,7 @@ def _options(
 
 run.register(app)
 look.register(app)
+ledger.register(app)
 setup.register(app)
 emulator.register(app)
 

@@ -7,7 +7,6 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 
 from vision_pipeline.adapters.emulator_process import start_emulator
 from vision_pipeline.adapters.ledger.writer import SqliteLedger
@@ -25,6 +24,7 @@ from vision_pipeline.core.question import Question
 from vision_pipeline.core.tokens import DEFAULT_RULE
 from vision_pipeline.pipeline.services import Services
 from vision_pipeline.wiring.images import abilities, open_images
+from vision_pipeline.wiring.ledgers import ledger_path
 from vision_pipeline.wiring.library import (
     find_key,
     find_model,
@@ -104,7 +104,7 @@ async def open_services(
         images = await open_images(config, question, stack)
         folder = OutputFolder(config.output.path)
         folder.check_writable()
-        ledger = SqliteLedger(_ledger_path(config, folder))
+        ledger = SqliteLedger(ledger_path(config, folder))
         stack.callback(ledger.close)
         model = VisionApi(
             _endpoint(config.model, key, stack),
@@ -148,7 +148,7 @@ def check_output(config: RunConfig) -> str:
     """
     folder = OutputFolder(config.output.path)
     folder.check_writable()
-    _ledger_path(config, folder)
+    ledger_path(config, folder)
     return folder.root
 
 
@@ -162,17 +162,6 @@ def probe_model(model: ModelConfig, environment: Mapping[str, str]) -> ModelList
     use_proxy = model.provider != "emulator"
     endpoint = Endpoint(base_url=model.base_url or MISTRAL_URL, api_key=key, use_proxy=use_proxy)
     return list_models(endpoint, model.name)
-
-
-def _ledger_path(config: RunConfig, folder: OutputFolder) -> Path:
-    if config.output.ledger is not None:
-        return Path(config.output.ledger)
-    if not folder.is_local:
-        raise ConfigError(
-            f"output.ledger: required where output.path is a URL ({config.output.path}): "
-            "a local file that keeps the paid replies"
-        )
-    return Path(folder.path("ledger.sqlite"))
 
 
 def _endpoint(
