@@ -1,6 +1,7 @@
 """Damaged ledgers, salvaged: what is saved was there, and what is lost is counted."""
 
 import asyncio
+import io
 import struct
 import subprocess
 import sys
@@ -28,9 +29,10 @@ from tests.adapters.ledgers import (
     rows,
 )
 from vision_pipeline.adapters.ledger.opening import connect
-from vision_pipeline.adapters.ledger.pages import values
+from vision_pipeline.adapters.ledger.pages import Reader, values
 from vision_pipeline.adapters.ledger.salvage import UNKNOWN_RUN, salvage
 from vision_pipeline.adapters.ledger.schema import INSERT
+from vision_pipeline.adapters.ledger.snapshot import Snapshot
 from vision_pipeline.adapters.ledger.verification import is_sound, verify
 from vision_pipeline.adapters.ledger.writer import SqliteLedger
 from vision_pipeline.core.errors import OutputError, StorageError
@@ -187,6 +189,95 @@ def test_pages_may_have_any_size(path, page_size):
             connection.execute(statement)
     fill(path, rows(100))
     assert salvage(path, now=NOW).replies == 100
+
+
+# --- pages
+
+
+def page(*cells, kind=0x0D, count=None, size=512):
+    """A page with these cells at its end; `count` is what its header claims."""
+    content, pointers = bytearray(size), []
+    at = size
+    for cell in cells:
+        at -= len(cell)
+        content[at : at + len(cell)] = cell
+        pointers.append(at)
+    head = struct.pack(">BHHHB", kind, 0, len(cells) if count is None else count, at, 0)
+    head += struct.pack(f">{len(pointers)}H", *pointers)
+    content[: len(head)] = head
+    return bytes(content)
+
+
+ROW = b"\x03\x07\x02\x01\x2a"  # 3 bytes, row 7: a header of 2 bytes, an integer of 1 byte, 42
+MOST = b"\xff" * 9  # the largest varint
+
+
+def records(content, pages=()):
+    reader = Reader(512, dict(enumerate(pages, 1)).get, max(1, len(pages)))
+    return [(each.number, each.values) for each in reader.records(content, is_first=False)]
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (page(ROW), [(7, (42,))]),
+        (page(ROW, kind=0x77), []),
+        (page(ROW, count=300), []),
+        (page(ROW, MOST + MOST, ROW), [(7, (42,)), (7, (42,))]),
+        (page(MOST + b"\x07"), [(7, None)]),
+        (page(b"\x03\x07\x02\x0a\x2a"), [(7, None)]),
+        (page(b"\x04\x07\x02\x01\x2a\x00"), [(7, None)]),
+        (page(b"\x7f\x07\x02\x01\x2a"), [(7, None)]),
+    ],
+)
+def test_a_page_gives_the_records_that_can_be_read(content, found):
+    assert records(content) == found
+
+
+def test_a_list_of_free_pages_ends_where_it_is_broken():
+    trunk = struct.pack(">4I", 2, 2, 5, 6).ljust(512, b"\0")
+    broken = struct.pack(">2I", 1, 60_000).ljust(512, b"\0")
+    reader = Reader(512, {1: trunk, 2: broken}.get, 9)
+    assert reader.free_pages(1) == {1, 2, 5, 6}
+    assert reader.free_pages(9) == set()
+
+
+class BadSector(io.BytesIO):
+    """A file of which the disk does not give page 9."""
+
+    def read(self, *size):
+        if self.tell() == 8 * PAGE:
+            raise OSError(5, "Input/output error")
+        return super().read(*size)
+
+
+def test_a_page_that_the_disk_does_not_give_is_missing_and_no_other(path, whole):
+    pages = Snapshot(BadSector(path.read_bytes()), None, None)
+    numbers = {each.number for each in pages.records() if each.values and len(each.values) == 10}
+    assert 0.9 * COUNT < len(numbers) < COUNT
+    assert pages.missing_pages == 1
+
+
+@pytest.mark.parametrize("log", [b"nonsense" * 1000, b"short"])
+def test_a_log_that_is_none_is_passed_over(path, whole, log):
+    overwrite(path, [1])
+    path.with_name("ledger.sqlite-wal").write_bytes(log)
+    assert salvage(path, now=NOW).replies == COUNT
+
+
+def test_a_log_without_a_commit_is_passed_over(path):
+    killed(path, rows(1), checkpointed=rows(COUNT))
+    log = path.with_name("ledger.sqlite-wal")
+    log.write_bytes(log.read_bytes()[: 32 + 24 + PAGE])
+    overwrite(path, [1])
+    assert salvage(path, now=NOW).replies == COUNT
+
+
+def test_a_header_that_is_none_is_not_believed(path, whole):
+    with path.open("r+b") as file:
+        file.seek(16)
+        file.write(struct.pack(">H", 999))
+    assert salvage(path, now=NOW).replies == COUNT
 
 
 # --- the damaged file

@@ -24,7 +24,7 @@ from vision_pipeline.core.protocol import BrokenReplyError, read_reply
 if sys.platform != "win32":
     import fcntl
 
-UNKNOWN_RUN = "(unknown)"
+UNKNOWN_RUN = "(unknown)"  # no index entry tells it
 _COLUMNS = len(LedgerRow._fields)
 _ENTRY_COLUMNS = 2
 _SHARED_LOCK_AT, _SHARED_LOCK_BYTES = (1 << 30) + 2, 510  # held by whoever has the file open

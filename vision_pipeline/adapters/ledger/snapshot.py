@@ -33,7 +33,7 @@ class Snapshot:
         held = file.seek(0, 2) // self._page_size if file else 0
         self.page_count = max([held, *self._pages])
         header = read_header(self.page(1) or b"") or header  # that of the log is the newer one
-        self.format_version = header and header.user_version
+        self.format_version = header.user_version if header else None
         expected = log.page_count if log else header.page_count if header else 0
         self.missing_pages = max(0, expected - self.page_count)
         usable_bytes = header.usable_bytes if header else self._page_size

@@ -134,6 +134,7 @@ def _complaints(connection: sqlite3.Connection) -> list[str]:
             line
             for (text,) in connection.execute(f"PRAGMA integrity_check({_MAX_COMPLAINTS})")
             for line in str(text).splitlines()
+            if not line.startswith("***")  # which database it is: there is one
         ]
     except sqlite3.DatabaseError as error:
         if not is_damage(error):
