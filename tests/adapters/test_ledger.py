@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from vision_pipeline.adapters.ledger import SCHEMA_VERSION, SqliteLedger
+from vision_pipeline.adapters.ledger.schema import SCHEMA_VERSION
+from vision_pipeline.adapters.ledger.writer import SqliteLedger
 from vision_pipeline.core.errors import OutputError, StorageError
 from vision_pipeline.core.records import ReceivedReply, StoredReply
 

@@ -20,6 +20,7 @@ from PIL import Image
 from tests.benchmarks.emulated import serving
 from tests.benchmarks.in_flight import in_flight, memory
 from tests.benchmarks.plan import plan
+from tests.benchmarks.ledger import ledger
 from tests.benchmarks.preparation import passed, photo
 from tests.benchmarks.quotas import quota
 from tests.benchmarks.report import RESULTS, section, table, updated
@@ -142,6 +143,7 @@ SECTIONS = {
     "memory": memory,
     "quota": quota,
     "emulator": serving,
+    "ledger": ledger,
 }
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from vision_pipeline import __version__
-from vision_pipeline.cli import compact, emulator, look, retry, run, setup
+from vision_pipeline.cli import compact, emulator, ledger, look, retry, run, setup
 from vision_pipeline.core.errors import RunError
 
 EXIT_INTERRUPTED = 3
@@ -50,6 +50,7 @@ run.register(app)
 retry.register(app)
 look.register(app)
 compact.register(app)
+ledger.register(app)
 setup.register(app)
 emulator.register(app)
 

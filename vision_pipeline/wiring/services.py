@@ -9,11 +9,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from time import time
 
 from vision_pipeline.adapters.emulator_process import start_emulator
-from vision_pipeline.adapters.ledger import SqliteLedger
+from vision_pipeline.adapters.ledger.writer import SqliteLedger
 from vision_pipeline.adapters.output import OutputFolder
 from vision_pipeline.adapters.parquet.store import ResultStore
 from vision_pipeline.adapters.vision_api.client import VisionApi
@@ -29,6 +28,7 @@ from vision_pipeline.core.tokens import DEFAULT_RULE
 from vision_pipeline.pipeline.services import Services, tell_nobody
 from vision_pipeline.wiring.holding import Announce, holding
 from vision_pipeline.wiring.images import abilities, open_images
+from vision_pipeline.wiring.ledgers import ledger_path
 from vision_pipeline.wiring.library import (
     find_key,
     find_model,
@@ -135,7 +135,7 @@ async def open_services(
             announce = await stack.enter_async_context(held)
             folder.sweep(now_s=time())
         images = await open_images(config, question, stack)
-        ledger = SqliteLedger(_ledger_path(config, folder))
+        ledger = SqliteLedger(ledger_path(config, folder))
         stack.callback(ledger.close)
         model = VisionApi(
             _endpoint(config.model, key, stack),
@@ -197,7 +197,7 @@ def check_output(config: RunConfig) -> str:
     """
     folder = OutputFolder(config.output.path)
     folder.check_writable()
-    _ledger_path(config, folder)
+    ledger_path(config, folder)
     return folder.root
 
 
@@ -211,17 +211,6 @@ def probe_model(model: ModelConfig, environment: Mapping[str, str]) -> ModelList
     use_proxy = model.provider != "emulator"
     endpoint = Endpoint(base_url=model.base_url or MISTRAL_URL, api_key=key, use_proxy=use_proxy)
     return list_models(endpoint, model.name)
-
-
-def _ledger_path(config: RunConfig, folder: OutputFolder) -> Path:
-    if config.output.ledger is not None:
-        return Path(config.output.ledger)
-    if not folder.is_local:
-        raise ConfigError(
-            f"output.ledger: required where output.path is a URL ({config.output.path}): "
-            "a local file that keeps the paid replies"
-        )
-    return Path(folder.path("ledger.sqlite"))
 
 
 def _endpoint(

@@ -1,4 +1,4 @@
-"""Every reply ever paid for, by idempotency key, in one SQLite file."""
+"""The ledger as a run uses it: looked up and written by one thread, in group commits."""
 
 from __future__ import annotations
 
@@ -10,36 +10,14 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from time import monotonic, sleep
 from typing import Any, TypeVar
 
-from vision_pipeline.core.errors import OutputError, StorageError
+from vision_pipeline.adapters.ledger.damage import BrokenRowError, damaged, is_damage
+from vision_pipeline.adapters.ledger.opening import connect
+from vision_pipeline.adapters.ledger.schema import INSERT
+from vision_pipeline.core.errors import StorageError
 from vision_pipeline.core.records import ReceivedReply, StoredReply
 
-SCHEMA_VERSION = 1
-BUSY_TIMEOUT_S = 60.0  # another process may hold the file for one group commit at a time
-_BUSY_PAUSE_S = 0.01
-
-_SCHEMA = (
-    """
-CREATE TABLE replies (
-    number INTEGER PRIMARY KEY,
-    key BLOB NOT NULL,
-    body BLOB NOT NULL,
-    run_id TEXT NOT NULL,
-    paid_by TEXT NOT NULL,
-    cost_usd REAL,
-    attempts INTEGER NOT NULL,
-    queued_s REAL NOT NULL,
-    latency_s REAL NOT NULL,
-    answered_at TEXT NOT NULL
-)
-""",
-    "CREATE INDEX replies_by_key ON replies (key)",
-    "CREATE INDEX replies_by_run ON replies (run_id)",
-)
-# A question that was asked again on purpose has several replies: all were paid for, all are kept.
-_INSERT = "INSERT INTO replies VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _SELECT = (
     "SELECT body, paid_by, cost_usd, attempts, queued_s, latency_s, answered_at "
     "FROM replies WHERE key = ? ORDER BY number DESC LIMIT 1"
@@ -61,17 +39,22 @@ class SqliteLedger:
         """Open or create the file.
 
         Raises:
-            OutputError: Not a ledger, one of a newer version, damaged, or not writable.
+            OutputError: Not a ledger, one of a newer version, damaged, or not writable; the file is
+                left as it is.
         """
         self._path = path
-        self._connection = _connect(path)
+        self._connection = connect(path)
         self._closed = False
         self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name="ledger", daemon=True)
         self._thread.start()
 
     async def recall(self, key: str) -> StoredReply | None:
-        """The newest reply under that key, or None."""
+        """The newest reply under that key, or None.
+
+        Raises:
+            StorageError: The file is damaged or gone.
+        """
         digest = bytes.fromhex(key)
         return await self._run(lambda connection: _select(connection, digest))
 
@@ -83,6 +66,7 @@ class SqliteLedger:
         """
         received = reply.received
         values = (
+            None,  # SQLite numbers it
             bytes.fromhex(key),
             received.body,
             run_id,
@@ -91,9 +75,9 @@ class SqliteLedger:
             received.attempts,
             received.queued_s,
             received.latency_s,
-            received.answered_at.isoformat(),
+            received.answered_at.astimezone(UTC).isoformat(),  # so that text sorts as time does
         )
-        await self._run(lambda connection: connection.execute(_INSERT, values))
+        await self._run(lambda connection: connection.execute(INSERT, values))
 
     async def spent_usd(self, run_id: str) -> float:
         """What the replies of that run cost so far."""
@@ -116,8 +100,16 @@ class SqliteLedger:
         self._work.put((work, done))
         try:
             return await done
-        except sqlite3.Error as error:
-            raise StorageError(f"{self._path}: the ledger failed: {error}") from error
+        except (sqlite3.Error, BrokenRowError) as error:
+            raise StorageError(self._message(error)) from error
+
+    def _message(self, error: Exception) -> str:
+        if is_damage(error):
+            return damaged(self._path, error)
+        return (
+            f"{self._path}: the ledger failed: {error}; "
+            "once that is mended, the same command goes on"
+        )
 
     def _serve(self) -> None:
         while (first := self._work.get()) is not None:
@@ -134,21 +126,37 @@ class SqliteLedger:
                 return
 
     def _commit(self, group: list[_Work]) -> None:
-        results: list[Any] = []
         try:
-            # At once for writing: a transaction that has read cannot write any more once another
-            # process has committed, and SQLite does not wait then.
-            self._connection.execute("BEGIN IMMEDIATE")
-            results = [work(self._connection) for work, _ in group]
-            self._connection.execute("COMMIT")
+            results = self._transact([work for work, _ in group])
         except Exception as error:  # noqa: BLE001  (a dead thread would hang every later call)
-            with contextlib.suppress(sqlite3.Error):
-                self._connection.execute("ROLLBACK")
+            if len(group) > 1 and not _is_busy(error):
+                # One that fails, such as a look-up on a damaged page, must not take the others'
+                # replies with it.
+                for each in group:
+                    self._commit([each])
+                return
             for _, done in group:
                 _settle(done, error=error)
             return
         for (_, done), result in zip(group, results, strict=True):
             _settle(done, result=result)
+
+    def _transact(self, works: list[Callable[[sqlite3.Connection], Any]]) -> list[Any]:
+        try:
+            # At once for writing: a transaction that has read cannot write any more once another
+            # process has committed, and SQLite does not wait then.
+            self._connection.execute("BEGIN IMMEDIATE")
+            results = [work(self._connection) for work in works]
+            self._connection.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
+            raise
+        return results
+
+
+def _is_busy(error: Exception) -> bool:
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
 
 
 def _settle(
@@ -171,70 +179,13 @@ def _select(connection: sqlite3.Connection, key: bytes) -> StoredReply | None:
     if row is None:
         return None
     body, paid_by, cost_usd, attempts, queued_s, latency_s, answered_at = row
+    try:
+        moment = datetime.fromisoformat(answered_at).astimezone(UTC)
+    except (TypeError, ValueError):  # SQLite has no checksums: what it reads may be anything
+        raise BrokenRowError(f"a reply's time is {answered_at!r:.80}") from None
+    if not isinstance(body, bytes):
+        raise BrokenRowError(f"a reply's body is {body!r:.80}")
     received = ReceivedReply(
-        body=body,
-        attempts=attempts,
-        queued_s=queued_s,
-        latency_s=latency_s,
-        answered_at=datetime.fromisoformat(answered_at).astimezone(UTC),
+        body=body, attempts=attempts, queued_s=queued_s, latency_s=latency_s, answered_at=moment
     )
     return StoredReply(received=received, paid_by=paid_by, cost_usd=cost_usd)
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(
-            path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-        )
-    except (sqlite3.Error, OSError) as error:
-        raise _unusable(path, error) from error
-    try:
-        _prepare(connection, path)
-    except sqlite3.Error as error:
-        connection.close()
-        raise _unusable(path, error) from error
-    except OutputError:
-        connection.close()
-        raise
-    return connection
-
-
-def _unusable(path: Path, cause: object) -> OutputError:
-    return OutputError(f"{path}: cannot be used as a ledger: {cause}; it was left as it is")
-
-
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    # In one transaction, so that of two processes that begin at once one makes the tables.
-    connection.execute("BEGIN IMMEDIATE")
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if version > SCHEMA_VERSION:
-        raise OutputError(
-            f"{path}: written by a newer version (ledger format {version}, "
-            f"this one reads up to {SCHEMA_VERSION}); upgrade vision-pipeline"
-        )
-    if tables and not version:
-        raise _unusable(path, "it is another program's database")
-    if not version:
-        for statement in _SCHEMA:
-            connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-    connection.execute("COMMIT")
-    # WAL with a full sync: a commit survives a lost page cache, not only a killed process.
-    _write_ahead(connection)
-    connection.execute("PRAGMA synchronous = FULL")
-
-
-def _write_ahead(connection: sqlite3.Connection) -> None:
-    # SQLite waits for another process everywhere but here.
-    deadline_s = monotonic() + BUSY_TIMEOUT_S
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or monotonic() > deadline_s:
-                raise
-            sleep(_BUSY_PAUSE_S)
-        else:
-            return
