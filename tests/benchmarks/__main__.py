@@ -19,8 +19,8 @@ from PIL import Image
 
 from tests.benchmarks.emulated import serving
 from tests.benchmarks.in_flight import in_flight, memory
-from tests.benchmarks.plan import plan
 from tests.benchmarks.ledger import ledger
+from tests.benchmarks.plan import plan
 from tests.benchmarks.preparation import passed, photo
 from tests.benchmarks.quotas import quota
 from tests.benchmarks.report import RESULTS, section, table, updated

@@ -25,7 +25,7 @@ class Settled:
     """
 
     def __init__(self, outcomes: pa.Table | None, is_changed: IsChanged | None) -> None:
-        empty = {"is_answer": [], "is_unread": [], "versions": []}
+        empty: dict[str, list[object]] = {"is_answer": [], "is_unread": [], "versions": []}
         nothing = pa.table({"_fingerprint": pa.array([], pa.string())} | empty)
         known = nothing if outcomes is None else outcomes
         self._digests = Digests(known["_fingerprint"])
