@@ -4,7 +4,7 @@ import io
 import sys
 
 from vision_pipeline.cli.display import Display
-from vision_pipeline.core.activity import Quota
+from vision_pipeline.core.activity import Quota, Stage
 
 
 class Terminal(io.StringIO):
@@ -47,8 +47,19 @@ def test_the_line_tells_of_limits_refusals_and_why_nothing_moves():
     activity = display.progress.activity
     activity.requests = Quota(limit=1200, used=600)
     activity.refused, activity.in_flight = 3, 8
-    activity.news = "the request limit frees in 34 s"
+    activity.hold(Stage.REQUEST_LIMIT, until_s=activity.now_s() + 34.4)
     line = display.line()
     assert "· the request limit frees in 34 s ·" in line
     assert "50% of 1.2k requests/min · 8 in flight · 3 refused" in line
     assert "tokens/min" not in line
+
+
+def test_a_narrow_terminal_keeps_why_nothing_moves_and_what_went_wrong():
+    display = Display("receipts")
+    display.progress.begin(10)
+    activity = display.progress.activity
+    activity.requests = Quota(limit=1200, used=600)
+    activity.hold(Stage.REQUEST_LIMIT, until_s=activity.now_s() + 34.4)
+    figures = display._figures(50)
+    assert figures == "the request limit frees in 34 s · 0.0/s · 0 errors"
+    assert display._figures(10) == "the request limit frees in 34 s"

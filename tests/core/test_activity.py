@@ -87,10 +87,29 @@ def test_what_ends_by_an_error_has_ended(activity):
         (Quota(limit=60, used=60), 30, 30, 1),
         (Quota(limit=60, used=90), 30, 30, 1.5),
         (Quota(limit=60, used=30), 90, 60, 0.5),
+        (Quota(limit=60, used=60, frees_at_s=159), 30, 59, 1),
+        (Quota(limit=60, used=60, frees_at_s=101), 30, 30, 1),
+        (Quota(limit=60, used=60, frees_at_s=159), 90, 119, 1),
+        (Quota(limit=60, used=10, frees_at_s=159), 30, 0, 1 / 6),
     ],
 )
 def test_a_quota_tells_its_share_and_how_long_more_takes(quota, amount, wait_s, share):
-    assert (quota.wait_s(amount), quota.share) == (wait_s, share)
+    assert (quota.wait_s(amount, 100), quota.share) == (wait_s, share)
+
+
+def test_what_nothing_moves_for_is_told_as_of_now(activity, hand):
+    activity.hold(Stage.TOKEN_LIMIT, until_s=30)
+    assert activity.news == "the token limit frees in 30 s"
+    hand.now_s = 12
+    assert activity.news == "the token limit frees in 18 s"
+    hand.now_s = 29
+    assert activity.news == ""  # no news
+    activity.hold(Stage.PAUSE, until_s=40)
+    assert activity.news == "the server is busy, next try in 11 s"
+    activity.hold(Stage.ENDPOINT)
+    assert activity.news == ""
+    activity.outage = (20, "HTTP 503")
+    assert activity.news == "no answer for 9 s (HTTP 503)"
 
 
 @pytest.mark.parametrize("stage", [each for each in Stage if each is not Stage.OTHER])

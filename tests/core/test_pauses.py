@@ -64,7 +64,8 @@ def test_refusals_for_longer_than_patience_are_the_servers_fault():
 def test_a_request_that_was_refused_while_others_were_served_is_given_up_when_patience_ends():
     pauses = Pauses(patience_s=100)
     pauses.wait(0, refusal(), 0, **LIMIT)
-    pauses.answered(1)
+    for number in (1, 2, 3):
+        pauses.answered(number)
     pauses.wait(0, refusal(), 1, **LIMIT)
     with pytest.raises(ItemError, match="refused 3 times while others were served") as given_up:
         pauses.wait(0, refusal(), 100, **LIMIT)
@@ -76,8 +77,17 @@ def test_a_request_that_is_refused_ever_again_while_others_are_served_is_given_u
     for _ in range(12):
         pauses.wait(0, refusal(), 0, **CHANCE)
         pauses.answered(1)
+    pauses.answered(2)
     with pytest.raises(ItemError):
         pauses.wait(0, refusal(), 0, **CHANCE)
+
+
+def test_few_served_between_many_refusals_are_a_low_limit_that_gives_nobody_up():
+    pauses = Pauses(patience_s=600)
+    for number in range(60):
+        pauses.wait(0, refusal(), 60.0 * number, **LIMIT)
+        if number % 5 == 0:
+            pauses.answered(1)
 
 
 def test_refusals_that_a_window_explains_give_nobody_up():

@@ -93,21 +93,25 @@ def test_a_guess_that_is_not_refused_doubles_up_to_a_bound():
     rate = LearnedRate(now_s=0)
     at_rate(rate, 10, start_s=0, end_s=1)
     rate.refused(1, in_a_row=True)
-    at_rate(rate, 10, start_s=1, end_s=11.5)
+    at_rate(rate, 10, start_s=1, end_s=6.5)
+    at_rate(rate, 20, start_s=6.5, end_s=11.6)
     assert rate.per_s == 40
-    at_rate(rate, 1, start_s=12, end_s=10_000)
-    assert rate.per_s == 1e5
+    at_rate(rate, 10, start_s=11.7, end_s=100)
+    assert rate.per_s == 40  # not tested, and not grown
+    for second in range(100, 400):
+        at_rate(rate, min(rate.per_s, 2e3), start_s=second, end_s=second + 1)
+    assert rate.per_s <= 1e5
 
 
 def by_chance(rate):
     """Fewer and fewer requests a second, and about one of 15 is refused all the same."""
     at_rate(rate, 100, start_s=0, end_s=2)
-    limits = [rate.refused(2, in_a_row=False)]
+    limits = [rate.refused(2, in_a_row=False, is_certain=True)]
     start_s = 2.1
     for seconds in (2, 3, 4, 5):
         sent(rate, 15, start_s=start_s, end_s=start_s + seconds)
         start_s += seconds
-        limits.append(rate.refused(start_s, in_a_row=False))
+        limits.append(rate.refused(start_s, in_a_row=False, is_certain=True))
     assert limits == [True, True, True, True, False]
     assert rate.per_s is None
     return start_s
@@ -121,7 +125,7 @@ def test_a_flow_that_is_each_time_the_same_is_a_limit():
     rate = LearnedRate(now_s=0)
     at_rate(rate, 100, start_s=0, end_s=2)
     for now_s in range(2, 60, 3):
-        assert rate.refused(now_s, in_a_row=False)
+        assert rate.refused(now_s, in_a_row=False, is_certain=True)
         at_rate(rate, 10, start_s=now_s, end_s=now_s + 3)
     assert rate.per_s == pytest.approx(0.98 * 10)
 
@@ -130,7 +134,7 @@ def test_few_requests_may_differ_by_one_and_be_the_same():
     rate = LearnedRate(now_s=0)
     sent(rate, 8, start_s=0, end_s=2)
     for now_s, number in zip(range(2, 30, 4), [3, 4, 5, 4, 3, 5, 4], strict=True):
-        assert rate.refused(now_s, in_a_row=False)
+        assert rate.refused(now_s, in_a_row=False, is_certain=True)
         sent(rate, number, start_s=now_s, end_s=now_s + 3.9)
 
 
@@ -151,7 +155,7 @@ def test_chance_is_believed_no_more_once_its_share_has_grown():
     for second in range(1, 12):
         at_rate(rate, 15, start_s=now_s + second, end_s=now_s + second + 0.9)
         for _ in range(4):
-            is_limit = rate.refused(now_s + second + 0.9, in_a_row=False)
+            is_limit = rate.refused(now_s + second + 0.9, in_a_row=False, is_certain=True)
     assert is_limit
     assert rate.per_s is not None
 
@@ -164,6 +168,52 @@ def test_a_row_of_refusals_is_no_chance():
     assert rate.per_s is not None
 
 
+def groups(rate, sizes, *, per_s=100.0):
+    """Three single refusals after so many requests each; the rate after each group."""
+    now_s, rates = 0.0, []
+    for size in sizes:
+        at_rate(rate, per_s, start_s=now_s, end_s=now_s + size / per_s)
+        now_s += size / per_s
+        told = [rate.refused(now_s, in_a_row=False) for _ in range(3)]
+        rates.append((told[-1], rate.per_s))
+    return rates
+
+
+def test_single_refusals_before_any_limit_was_seen_lower_the_rate_a_little():
+    [(is_limit, per_s)] = groups(LearnedRate(now_s=0), [200])
+    assert not is_limit
+    assert per_s == pytest.approx(0.93 * 100)
+
+
+def test_single_refusals_that_a_lower_rate_does_not_make_rarer_come_by_chance():
+    rates = groups(LearnedRate(now_s=0), [200, 200, 200])
+    assert [is_limit for is_limit, _ in rates] == [False, False, False]
+    assert rates[-1][1] is None
+
+
+def test_single_refusals_that_a_lower_rate_makes_rarer_are_the_work_of_a_limit():
+    rates = groups(LearnedRate(now_s=0), [200, 1000])
+    assert [is_limit for is_limit, _ in rates] == [False, True]
+    assert rates[-1][1] is not None
+
+
+def test_many_single_refusals_among_few_requests_are_the_work_of_a_limit_at_once():
+    [(is_limit, per_s)] = groups(LearnedRate(now_s=0), [4])
+    assert is_limit
+    assert per_s is not None
+
+
+def test_a_rate_that_was_kept_and_not_refused_is_not_taken_for_too_much():
+    rate = LearnedRate(now_s=0)
+    at_rate(rate, 10, start_s=0, end_s=1)
+    rate.refused(1, in_a_row=True)
+    at_rate(rate, 10, start_s=1, end_s=7)
+    rate.refused(9, in_a_row=False)  # two seconds of which were a pause
+    assert rate.per_s == pytest.approx(0.98 * 10)
+    at_rate(rate, 10, start_s=9, end_s=14.5)
+    assert 14 <= rate.per_s <= 15  # and grown by half of the step that was too much
+
+
 @given(st.lists(st.tuples(st.sampled_from("srlu"), st.floats(0, 10)), max_size=100))
 def test_a_rate_is_always_above_zero(steps):
     rate = LearnedRate(now_s=0)
@@ -173,7 +223,7 @@ def test_a_rate_is_always_above_zero(steps):
         if what == "s":
             rate.sent(now_s)
         elif what in "rl":
-            rate.refused(now_s, in_a_row=what == "r")
+            rate.refused(now_s, in_a_row=what == "r", is_certain=pause_s > 5)
         else:
             rate.untaken(now_s)
         assert rate.per_s is None or rate.per_s > 0

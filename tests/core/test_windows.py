@@ -25,6 +25,17 @@ def test_an_empty_window_lets_a_burst_through_and_then_nothing():
     assert mirror.wait_s(10.0 + WINDOW_S) == 0
 
 
+def test_the_oldest_entry_tells_when_it_falls_out():
+    window = SlidingWindow(margin_s=1)
+    assert window.frees_at_s is None
+    window.limit = 10
+    window.enter(1, 5)
+    window.enter(1, 8)
+    assert window.frees_at_s == 66
+    window.told(0, 9)  # others have used some long before
+    assert window.frees_at_s < 66
+
+
 def test_without_a_limit_nothing_waits():
     mirror = SlidingWindow()
     mirror.enter(1_000_000, 0.0)

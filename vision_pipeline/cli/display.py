@@ -23,6 +23,7 @@ from vision_pipeline.pipeline.stop import Stop
 BAR_INTERVAL_S = 0.2
 LINE_INTERVAL_S = 10.0
 SHOWN_SHARE = 0.01
+_BAR, _WIDE = 20, 110  # columns: of the bar, and of a terminal that has room for one
 MAX_EXAMPLE = 160  # characters
 
 
@@ -85,12 +86,15 @@ class Display:
         return f"{self._name}: {progress.done}/{progress.total} · {self._figures()}"
 
     def _show_bar(self) -> None:
+        width = self._console.width
         columns = (
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=20),
+            *((BarColumn(bar_width=_BAR),) if width >= _WIDE else ()),
             MofNCompleteColumn(),
             TextColumn("{task.fields[figures]}", markup=False),
         )
+        counts = 2 * len(str(self.progress.total or 0)) + _BAR * (width >= _WIDE) + 8
+        room = width - len(self._name) - counts
         with Bars(*columns, console=self._console, transient=True) as bars:
             task = bars.add_task(self._name, total=None, figures="starting")
             while not self._ended.wait(BAR_INTERVAL_S):
@@ -98,32 +102,41 @@ class Display:
                     task,
                     total=self.progress.total,
                     completed=self.progress.done,
-                    figures=self._figures(),
+                    figures=self._figures(room),
                     refresh=True,
                 )
                 self.painted.set()
 
-    def _figures(self) -> str:
+    def _figures(self, room: int | None = None) -> str:
+        """The figures, of which the least telling are left out where they do not fit `room`."""
         progress = self.progress
         if progress.total is None:
             return _before_work(progress)
         activity = progress.activity
         elapsed_s = monotonic() - (progress.begun_at_s or self._started_s)
         rate = progress.worked / elapsed_s if elapsed_s else 0.0
-        parts = [f"{rate:.1f}/s", *_shares(activity), f"{activity.in_flight} in flight"]
-        if activity.refused:
-            parts.append(f"{activity.refused} refused")
-        parts.append(f"{progress.failed} errors")
-        parts.append(f"{count(progress.prompt_tokens + progress.completion_tokens)} tokens")
-        if progress.cost_usd:
-            parts.append(f"{progress.cost_usd:.4f} USD")
-        if progress.total > progress.done and (left_s := progress.left_s()):
-            parts.append(f"{duration(left_s)} left")
-        if activity.news:
-            parts.insert(0, activity.news)
-        if self.stop.requested.is_set():
-            parts.insert(0, "stopping, again to cut off")  # requests on the wire may finish
-        return " · ".join(parts)
+        left_s = progress.left_s() if progress.total > progress.done else None
+        # Each with its rank, the least telling highest; requests on the wire may finish.
+        parts = [
+            (0, "stopping, again to cut off" if self.stop.requested.is_set() else ""),
+            (1, activity.news),
+            (4, f"{rate:.1f}/s"),
+            *((6, share) for share in _shares(activity)),
+            (7, f"{activity.in_flight} in flight"),
+            (3, f"{activity.refused} refused" if activity.refused else ""),
+            (2, f"{progress.failed} errors"),
+            (8, f"{count(progress.prompt_tokens + progress.completion_tokens)} tokens"),
+            (5, f"{progress.cost_usd:.4f} USD" if progress.cost_usd else ""),
+            (3, f"{duration(left_s)} left" if left_s else ""),
+        ]
+        shown = [(rank, part) for rank, part in parts if part]
+        while room is not None and len(shown) > 1 and len(_joined(shown)) > room:
+            shown.remove(max(shown, key=lambda each: each[0]))
+        return _joined(shown)
+
+
+def _joined(parts: list[tuple[int, str]]) -> str:
+    return " · ".join(part for _, part in parts)
 
 
 def _before_work(progress: Progress) -> str:

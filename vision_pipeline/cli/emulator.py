@@ -16,6 +16,7 @@ from vision_pipeline.emulator.choices import (
     RateHeaderSet,
     RetryAfter,
 )
+from vision_pipeline.emulator.faults import FAULTS
 
 EPILOG = """
 Examples:
@@ -35,13 +36,15 @@ before those that meet the step); the other keys are `faults`, `requests_per_min
 
     - {after_s: 120, faults: {}}
 
+Kinds of fault: {kinds}.
+
 Point a recipe at it: `--set model.provider=emulator --set model.base_url=http://127.0.0.1:8765/v1`
 """
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("emulator", epilog=EPILOG)(_emulator)
+    app.command("emulator", epilog=EPILOG.replace("{kinds}", ", ".join(FAULTS)))(_emulator)
 
 
 def _emulator(

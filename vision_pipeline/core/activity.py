@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from vision_pipeline.core.limits import MINUTE_S
+
+_NEWS_S = 2.0  # a shorter wait is no news
 
 
 class Stage(StrEnum):
@@ -26,16 +29,32 @@ class Stage(StrEnum):
 
 @dataclass(slots=True)
 class Quota:
-    """How much of a limit a minute is used; `limit` is None as long as nobody knows it."""
+    """How much of a limit a minute is used.
+
+    Attributes:
+        limit: None as long as nobody knows it.
+        used: Within the last minute.
+        frees_at_s: When the first of that falls out of a window; None where there is no window.
+    """
 
     limit: float | None = None
     used: float = 0.0
+    frees_at_s: float | None = None
 
-    def wait_s(self, amount: float) -> float | None:
-        """How long it takes at least to use that much more, or None without a limit."""
+    def wait_s(self, amount: float, now_s: float) -> float | None:
+        """How long it takes at least to use that much more, or None without a limit.
+
+        What was used in a burst falls out of a window in one, so that the wait is whole minutes
+        and the time until then; what was used evenly comes back evenly.
+        """
         if not self.limit:
             return None
-        return max(0.0, amount - max(0.0, self.limit - self.used)) / self.limit * MINUTE_S
+        missing = max(0.0, amount - max(0.0, self.limit - self.used))
+        evenly_s = missing / self.limit * MINUTE_S
+        if not missing or self.frees_at_s is None:
+            return evenly_s
+        in_a_burst_s = missing // self.limit * MINUTE_S + max(0.0, self.frees_at_s - now_s)
+        return max(evenly_s, in_a_burst_s)
 
     @property
     def share(self) -> float | None:
@@ -64,7 +83,7 @@ class Activity:
         failed: Requests that failed in a way that may pass.
         requests: The quota of requests.
         tokens: The quota of tokens.
-        news: Why nothing moves, in words; "" as long as something does.
+        outage: Since when nothing is answered, and what the latest failure said; None otherwise.
         seconds: Charged so far, by stage.
     """
 
@@ -80,9 +99,24 @@ class Activity:
     failed: int = 0
     requests: Quota = field(default_factory=Quota)
     tokens: Quota = field(default_factory=Quota)
-    news: str = ""
+    outage: tuple[float, str] | None = None
     seconds: defaultdict[Stage, float] = field(default_factory=lambda: defaultdict(float))
     _charged_s: float | None = None
+    _until_s: float = math.inf
+
+    @property
+    def news(self) -> str:
+        """Why nothing moves, in words; "" as long as something does."""
+        now_s = self.now_s()
+        if self.outage is not None:
+            since_s, cause = self.outage
+            return f"no answer for {now_s - since_s:.0f} s ({cause})"
+        left_s = self._until_s - now_s
+        if self.held_by is None or math.isinf(left_s) or left_s < _NEWS_S:
+            return ""
+        if self.held_by is Stage.PAUSE:
+            return f"the server is busy, next try in {left_s:.0f} s"
+        return f"the {self.held_by} frees in {left_s:.0f} s"
 
     def charge(self) -> None:
         """Charge the time since the last call; to be called before any change of state."""
@@ -100,8 +134,12 @@ class Activity:
         """Start the clock."""
         self._charged_s = self.now_s()
 
-    def hold(self, stage: Stage | None) -> None:
-        """Note what the next request waits for; None where it has gone, or none is ready."""
+    def hold(self, stage: Stage | None, *, until_s: float = math.inf) -> None:
+        """Note what the next request waits for, and until when where that is known.
+
+        None where it has gone, or none is ready.
+        """
+        self._until_s = until_s
         if stage is not self.held_by:
             self.charge()
             self.held_by = stage

@@ -87,26 +87,31 @@ class Pauses:
         """
         refused = self._requests.setdefault(request, _Refused(self._served))
         refused.times += not is_explained
-        if refused.times > _MOST_REFUSALS and self._served > refused.served_before:
+        if refused.times > _MOST_REFUSALS and self._served_meanwhile(refused):
             raise self._given_up(request, refused, error)
         if self._since_s is None:
             self._since_s = now_s
         unnamed_s = CAPACITY_PAUSE_S if error.is_full else UNKNOWN_PAUSE_S
         pause_s = error.retry_after_s or 0.0  # one of 0 would be asked again at once, without end
         if not pause_s and not (is_explained or is_limit):
+            self._in_a_row = max(self._in_a_row, refused.times)
             return Wait(alone_s=min(BACKOFF_CAP_S, unnamed_s * 2.0 ** (refused.times - 1)))
         if not pause_s and (self._in_a_row or not is_explained):
             pause_s = min(BACKOFF_CAP_S, unnamed_s * 2.0**self._in_a_row)
         self._in_a_row += 1
         refused_s = now_s - self._since_s
         if refused_s + pause_s > self._patience_s:
-            if self._served > refused.served_before:
+            if self._served_meanwhile(refused):
                 raise self._given_up(request, refused, error)
             raise EndpointError(
                 f"refused by the rate limit for {refused_s:.0f} s without a success, next try in "
                 f"{pause_s:.0f} s: {error.detail}"
             ) from error
         return Wait(all_s=pause_s)
+
+    def _served_meanwhile(self, refused: _Refused) -> bool:
+        """Whether others were served at least as often as that one was refused."""
+        return self._served - refused.served_before >= refused.times
 
     def _given_up(self, request: int, refused: _Refused, error: RetryableError) -> ItemError:
         del self._requests[request]

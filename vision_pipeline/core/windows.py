@@ -82,6 +82,12 @@ class SlidingWindow:
                 return max(0.0, at_s + self._kept_s - now_s)
         return math.inf
 
+    @property
+    def frees_at_s(self) -> float | None:
+        """When the oldest entry falls out; None where there is none."""
+        first = [log[0].at_s for log in (self._log, self._others) if log]
+        return min(first) + self._kept_s if first else None
+
     def enter(self, amount: float, now_s: float) -> Entry:
         """Count something that is being sent, and that the provider counts on arrival."""
         entry = Entry(now_s, amount, is_sure=False)

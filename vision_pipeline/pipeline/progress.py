@@ -74,12 +74,13 @@ class Progress:
         left = self.total - self.done
         rate = self.worked / max(monotonic() - self.begun_at_s, 1e-9)
         activity = self.activity
+        now_s = activity.now_s()
         calls = max(self.calls, 1)
         tokens = (self.prompt_tokens + self.completion_tokens) / calls
         share = self.calls / self.worked  # the rest comes from the ledger, or fails before
         by_limits = [
-            activity.requests.wait_s(left * share),
-            activity.tokens.wait_s(left * share * tokens),
+            activity.requests.wait_s(left * share, now_s),
+            activity.tokens.wait_s(left * share * tokens, now_s),
         ]
         known = [each for each in by_limits if each is not None]
         return max(known) if known and max(known) > 0 else left / rate

@@ -20,7 +20,6 @@ from vision_pipeline.core.rate_headers import RateHeaders
 from vision_pipeline.core.windows import Entry
 
 SILENCE = RateHeaders()
-_NEWS_S = 2.0  # a shorter wait is no news
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +115,10 @@ class Pacer:
                 await self._tokens.pace(estimated_tokens)
             while (held := self._held()) is not None:
                 stage, wait_s = held
-                self._activity.hold(stage)
-                self._activity.news = self._news(stage, wait_s)
+                self._activity.hold(stage, until_s=self._clock.now() + wait_s)
                 await self._wait(wait_s)
         finally:
             self._activity.hold(None)
-            self._activity.news = ""
         now_s = self._clock.now()
         self._going += 1
         return Turn(
@@ -178,6 +175,7 @@ class Pacer:
         self._tokens.expect(completion_tokens)
         self._concurrency.answered(now_s - turn.sent_s, in_flight=self._going)
         self._pauses.answered(turn.request)
+        self._requests.served()
         self._recovered()
 
     def failed(self, turn: Turn, error: RetryableError) -> bool:
@@ -198,6 +196,7 @@ class Pacer:
             raise EndpointError(
                 f"nothing was answered for {now_s - since_s:.0f} s: {error.detail}"
             ) from error
+        self._activity.outage = (since_s, self._outage.cause)
         if not was_out:
             self._concurrency.overloaded()
         if turn.sent_s >= self._paused_s:
@@ -218,10 +217,11 @@ class Pacer:
         self._recovered()
         if turn.sent_s < self._paused_s:
             return  # sent before the pause that its refusal would ask for
-        is_explained = 0 in (turn.rate.requests_left, turn.rate.tokens_left)
+        is_by_window = self._requests.explains(turn.rate.requests_left)
+        if is_by_window:
+            self._requests.surprised(error.retry_after_s, now_s)
+        is_explained = is_by_window or turn.rate.tokens_left == 0
         is_limit = is_explained or self._is_limit(error, now_s)
-        if turn.rate.requests_left == 0:
-            self._requests.widen()
         wait = self._pauses.wait(
             turn.request, error, now_s, is_explained=is_explained, is_limit=is_limit
         )
@@ -232,7 +232,10 @@ class Pacer:
     def _is_limit(self, error: RetryableError, now_s: float) -> bool:
         """Learn from a refusal that no window explains; whether a limit refused, not chance."""
         in_a_row = self._pauses.refused()
-        is_limit = in_a_row if error.is_full else self._requests.refused(now_s, in_a_row=in_a_row)
+        is_limit = in_a_row
+        if not error.is_full:
+            is_certain = bool(error.retry_after_s)
+            is_limit = self._requests.refused(now_s, in_a_row=in_a_row, is_certain=is_certain)
         if is_limit:
             self._concurrency.overloaded()
         return is_limit
@@ -260,13 +263,4 @@ class Pacer:
             self._resume_s = self._clock.now()
             self._changed.set()
         self._outage.answered()
-
-    def _news(self, stage: Stage, wait_s: float) -> str:
-        if stage is Stage.OUTAGE and self._outage.since_s is not None:
-            out_s = self._clock.now() - self._outage.since_s
-            return f"no answer for {out_s:.0f} s ({self._outage.cause})"
-        if wait_s < _NEWS_S or math.isinf(wait_s):
-            return ""
-        if stage is Stage.PAUSE:
-            return f"the server is busy, next try in {wait_s:.0f} s"
-        return f"the {stage} frees in {wait_s:.0f} s"
+        self._activity.outage = None

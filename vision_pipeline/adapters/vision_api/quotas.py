@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Literal
 
 from aiolimiter import AsyncLimiter
@@ -15,6 +16,8 @@ Limit = int | Literal["auto"]
 
 # How much later than another one a request may reach the provider after it was sent.
 _MARGIN_S = 0.25
+_OUTCOMES, _MOST_SURPRISES = 40, 8  # of the latest requests: refused by a window that had room
+_FAR = 4.0  # times, and seconds, that a wait may differ from another one
 _MEAN_WEIGHT = 0.1  # of the newest reply in the running mean of answer lengths
 
 
@@ -25,6 +28,7 @@ class _Quota:
         self._window = SlidingWindow(margin_s=margin_s, share=self._given)
         self._named: float | None = None
         self._bucket = _Bucket()
+        self._is_window = True  # until refusals contradict it
         shown.limit = self._given
 
     def learn(self, limit: int | None, left: int | None, now_s: float) -> None:
@@ -33,18 +37,21 @@ class _Quota:
             return
         self._named = float(limit)
         self._shown.limit = min(self._named, self._given or self._named)
-        if left is not None:
+        if left is not None and self._is_window:
             self._window.limit = self._named
             self._window.told(left, now_s)
 
     def wait_s(self, now_s: float) -> float:
         """Seconds until the window admits a request; inf where only an answer can free it."""
         self._shown.used = self._window.used(now_s)
-        return self._window.wait_s(now_s) if self._is_mirrored else 0.0
+        if not self._is_mirrored:
+            return 0.0
+        self._shown.frees_at_s = self._window.frees_at_s
+        return self._window.wait_s(now_s)
 
     @property
     def _is_mirrored(self) -> bool:
-        return self._window.limit is not None
+        return self._window.limit is not None and self._is_window
 
     @property
     def rates(self) -> list[float]:
@@ -64,6 +71,7 @@ class RequestQuota(_Quota):
     def __init__(self, limit: Limit, shown: activity.Quota) -> None:
         super().__init__(limit, shown, margin_s=_MARGIN_S)
         self._learned: LearnedRate | None = None
+        self._surprises: deque[bool] = deque(maxlen=_OUTCOMES)
 
     @property
     def rates(self) -> list[float]:
@@ -92,13 +100,39 @@ class RequestQuota(_Quota):
             self._learned.untaken(entry.at_s)
         self._window.withdraw(entry)
 
-    def widen(self) -> None:
-        """Note that the window refused what it had room for here."""
-        self._window.widen()
+    def served(self) -> None:
+        """Note that a request was admitted."""
+        self._surprises.append(False)
 
-    def refused(self, now_s: float, *, in_a_row: bool) -> bool:
-        """Note a refusal that no window explains; returns whether a limit refused, not chance."""
-        return self._learned is None or self._learned.refused(now_s, in_a_row=in_a_row)
+    def explains(self, requests_left: int | None) -> bool:
+        """Whether a window that is used up explains a refusal."""
+        return requests_left == 0 and self._is_window
+
+    def surprised(self, retry_after_s: float | None, now_s: float) -> None:
+        """Note that the window refused what it had room for here.
+
+        Where that goes on, or the server names a wait that is far from the window's own, the limit
+        is kept in another way than by a window of a minute, and is paced smoothly from then on.
+        """
+        self._window.widen()
+        self._surprises.append(True)
+        goes_on = sum(self._surprises) >= _MOST_SURPRISES
+        own_s = self._window.wait_s(now_s)
+        is_far = retry_after_s is not None and own_s > _FAR * retry_after_s + _FAR
+        if goes_on or is_far:
+            self._is_window = False
+
+    def refused(self, now_s: float, *, in_a_row: bool, is_certain: bool) -> bool:
+        """Note a refusal that no window explains; returns whether a limit refused, not chance.
+
+        Args:
+            now_s: The time.
+            in_a_row: Whether most of the latest requests were refused.
+            is_certain: Whether the server says how long to wait.
+        """
+        return self._learned is None or self._learned.refused(
+            now_s, in_a_row=in_a_row, is_certain=is_certain
+        )
 
 
 class TokenQuota(_Quota):
