@@ -270,6 +270,14 @@ async def test_what_this_item_cannot_pass_gives_it_up_at_once(provider, connect,
     assert (type(error), error.code, len(provider.requests)) == (ItemError, code, 1)
 
 
+async def test_a_form_that_others_were_served_with_is_one_items_fault(provider, connect):
+    provider.script = [answer(), answer(422, b'{"detail":"Extra inputs are not permitted"}')]
+    api = connect()
+    await ask(api)
+    error = await error_of(ask(api))
+    assert (type(error), error.code) == (ItemError, ErrorCode.REFUSED_REQUEST)
+
+
 async def test_a_giant_reply_is_cut_off(provider, connect):
     provider.script = [answer(200, bytes(MAX_REPLY_BYTES + 1))]
     error = await error_of(ask(connect()))
@@ -684,9 +692,27 @@ def test_a_list_that_cannot_be_had_names_the_address(address):
     assert KEY not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "written", [b"k+e/y1", b"k%2Be%2Fy1", b"k+e\\/y1", b"k\\u002be\\u002fy1"], ids=range(4)
-)
+WRITTEN = [
+    b"k+e/y1",
+    b"k%2Be%2Fy1",
+    b"k%2be%2fy1",
+    b"k+e\\/y1",
+    b"k\\u002be\\u002fy1",
+    b"k\\u002Be/y1",
+    b"\\u006b\\u002B\\u0065\\u002f\\u0079\\u0031",
+    b"k&#43;e&#x2F;y1",
+]
+
+
+@pytest.mark.parametrize("written", WRITTEN, ids=range(len(WRITTEN)))
 def test_a_key_that_a_server_repeats_is_masked_however_it_is_written(written):
     endpoint = Endpoint(base_url="http://127.0.0.1/v1", api_key="k+e/y1")
     assert endpoint.without_key(b"refused: " + written + b"!") == b"refused: [key]!"
+    masked = endpoint.without_key(b'{"message":"refused: ' + written + b'!"}')
+    assert orjson.loads(masked) == {"message": "refused: [key]!"}
+
+
+@pytest.mark.parametrize("content", [b'{"a":"\\u00e9 \\/"}', b"&#233; \\u00e9", b"\\ud800 \\/"])
+def test_other_escapes_stay_as_they_are(content):
+    endpoint = Endpoint(base_url="http://127.0.0.1/v1", api_key="k+e/y1")
+    assert endpoint.without_key(content) == content

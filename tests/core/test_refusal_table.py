@@ -73,6 +73,7 @@ def plain(**fields):
 
 WAIT, RETRY, GIVE_UP = Action.WAIT, Action.RETRY, Action.GIVE_UP
 NO_ACCESS, NO_ENDPOINT = Action.STOP_ACCESS, Action.STOP_ENDPOINT
+NO_FORM = Action.STOP_FORM
 LIMITED, GONE = ErrorCode.RATE_LIMITED, ErrorCode.MODEL_UNAVAILABLE
 LARGE, REFUSED = ErrorCode.IMAGE_TOO_LARGE, ErrorCode.REFUSED_REQUEST
 FILTERED = ErrorCode.CONTENT_FILTERED
@@ -292,13 +293,13 @@ def test_no_row_of_the_table_is_dead():
             mistral("Grammar error", "invalid_model"),
             False,
             (NO_ENDPOINT, NO_MODEL),
-            (NO_ENDPOINT, EVERY),
+            (NO_FORM, EVERY),
         ),
         (
             400,
             mistral("Grammar error", "content_filter"),
             False,
-            (NO_ENDPOINT, EVERY),
+            (NO_FORM, EVERY),
             (GIVE_UP, ""),
         ),
     ],

@@ -63,8 +63,9 @@ CASES = [
     (413, b"Request size limit exceeded", False, Action.GIVE_UP),
     (400, mistral("Invalid model: x", "invalid_model", "1500"), False, Action.STOP_ENDPOINT),
     (404, b'{"detail":"Not Found"}', False, Action.STOP_ENDPOINT),
-    (400, mistral("Grammar error: at 3(11)", "x", None), False, Action.STOP_ENDPOINT),
-    (400, b'{"error":{"code":"unsupported_value"}}', False, Action.STOP_ENDPOINT),
+    (307, b"", False, Action.STOP_FORM),
+    (400, mistral("Grammar error: at 3(11)", "x", None), False, Action.STOP_FORM),
+    (400, b'{"error":{"code":"unsupported_value"}}', False, Action.STOP_FORM),
     (400, mistral("filtered", "content_filter", None), False, Action.GIVE_UP),
     (400, mistral("m", "invalid_request_prompt_too_long", "3059"), False, Action.GIVE_UP),
     (400, mistral("maximum context length is 9", "BadRequestError", 400), False, Action.GIVE_UP),
@@ -88,8 +89,20 @@ def test_what_no_row_is_about_gives_up_the_item_alone(status):
 @pytest.mark.parametrize("rule", [*RULES, LAST], ids=range(len(RULES) + 1))
 def test_what_makes_a_row_in_the_end_has_a_code_and_what_stops_the_run_has_words(rule):
     stops = rule.action in {Action.STOP_ACCESS, Action.STOP_ENDPOINT}
+    may_stop = stops or rule.action is Action.STOP_FORM
     assert (rule.code is None) == stops
-    assert bool(rule.words) == stops
+    assert bool(rule.words) == may_stop
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(204, b""), (422, mistral("Extra inputs are not permitted", "extra_forbidden", None))],
+)
+def test_a_form_that_was_taken_before_is_no_fault_of_every_request(status, body):
+    assert type(refusal(status, body, rate=SILENT)) is EndpointError
+    error = refusal(status, body, rate=SILENT, has_served=True)
+    assert (type(error), error.code) == (ItemError, ErrorCode.REFUSED_REQUEST)
+    assert "every request" not in str(error)
 
 
 @pytest.mark.parametrize(

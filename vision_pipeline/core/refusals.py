@@ -27,6 +27,7 @@ class Action(StrEnum):
     GIVE_UP = "an error row"
     STOP_ACCESS = "stop: the key or the plan"
     STOP_ENDPOINT = "stop: the server or the question"
+    STOP_FORM = "stop, unless other requests were served: then an error row"
 
 
 class Failure(StrEnum):
@@ -41,6 +42,7 @@ _ANY = re.compile("")
 _NO_SUCCESS = range(100, 400)
 _REQUEST = range(400, 500)
 _SERVER = range(500, 1000)  # some proxies make up their own above 599
+_NOT_HERE = "no chat completions of this model here; check model.base_url and model.name"
 _FORM = "the server refuses the form of every request"
 
 
@@ -131,20 +133,23 @@ RULES: tuple[Rule, ...] = (
         words="the server does not know the model",
     ),
     Rule(
-        {404, 405, *_NO_SUCCESS},
+        {404, 405},
         Action.STOP_ENDPOINT,
-        words=("no chat completions of this model here; check model.base_url and model.name"),
+        words=_NOT_HERE,
     ),
+    Rule(_NO_SUCCESS, Action.STOP_FORM, ErrorCode.REFUSED_REQUEST, words=_NOT_HERE),
     Rule(
         _REQUEST,
-        Action.STOP_ENDPOINT,
+        Action.STOP_FORM,
+        ErrorCode.REFUSED_REQUEST,
         says=re.compile("Grammar error|Extra inputs are not permitted|extra fields not permitted"),
         words=_FORM,
     ),
     # OpenAI, of fields such as max_tokens and temperature: the same in all requests of a run.
     Rule(
         _REQUEST,
-        Action.STOP_ENDPOINT,
+        Action.STOP_FORM,
+        ErrorCode.REFUSED_REQUEST,
         marks=re.compile("(unknown|unsupported)_parameter|unsupported_value"),
         words=_FORM,
     ),
@@ -186,17 +191,23 @@ def rule_for(on: int | Failure, body: ErrorBody, *, is_zero: bool) -> Rule:
     return next((rule for rule in RULES if rule.fits(on, body, is_zero=is_zero)), LAST)
 
 
-def refusal(status: int, body: bytes, *, rate: RateHeaders) -> PipelineError:
+def refusal(
+    status: int, body: bytes, *, rate: RateHeaders, has_served: bool = False
+) -> PipelineError:
     """The error for a response that is no success.
 
     Args:
         status: HTTP status, not 200.
         body: Response body.
         rate: What the headers say about limits.
+        has_served: Whether other requests of the same run were served.
     """
     told = read_error_body(body)
     said = f"HTTP {status}: {told.message}" if told.message else f"HTTP {status}"
-    return _error(rule_for(status, told, is_zero=rate.forbidden), said, rate.retry_after_s)
+    rule = rule_for(status, told, is_zero=rate.forbidden)
+    if rule.action is Action.STOP_FORM and has_served and rule.code is not None:
+        return ItemError(rule.code, said)
+    return _error(rule, said, rate.retry_after_s)
 
 
 def failure(kind: Failure, detail: str) -> PipelineError:
@@ -213,7 +224,7 @@ def _error(rule: Rule, said: str, retry_after_s: float | None) -> PipelineError:
     detail = f"{rule.words} ({said})" if rule.words else said
     if rule.action is Action.STOP_ACCESS:
         return AccessError(detail)
-    if rule.code is None:
+    if rule.code is None or rule.action is Action.STOP_FORM:
         return EndpointError(detail)
     if rule.action is Action.GIVE_UP:
         return ItemError(rule.code, detail)

@@ -114,13 +114,21 @@ class Asker:
             raise
         stored = StoredReply(received, payer, _cost_usd(services, received.body))
         # Shielded: a reply that was paid for is stored even if the run is being cancelled.
+        keeping = asyncio.ensure_future(
+            services.ledger.remember(request.idempotency_key, stored, run_id=self.run_id)
+        )
+        keeping.add_done_callback(_heard)
         with services.progress.activity.stores():
-            await asyncio.shield(
-                services.ledger.remember(request.idempotency_key, stored, run_id=self.run_id)
-            )
+            await asyncio.shield(keeping)
         services.progress.calls += 1
         self.budget.settle(reserved, stored.cost_usd or 0.0)
         return stored
+
+
+def _heard(keeping: asyncio.Future[None]) -> None:
+    """Take note of a failure that nobody waits for any more: the run ends for another one."""
+    if not keeping.cancelled():
+        keeping.exception()
 
 
 def _cost_usd(services: Services, body: bytes) -> float | None:

@@ -62,7 +62,7 @@ class VisionApi:
         self._line: Line | None = None
         self._opening = asyncio.Lock()
         self._numbers = count()
-        self._answered = False
+        self._answered = self._has_served = False
 
     async def ask(self, body: bytes, *, estimated_tokens: int) -> ReceivedReply:
         """Send a request body until a reply comes.
@@ -133,6 +133,7 @@ class VisionApi:
                 is_own = self._pacer.failed(turn, error)
                 turn.is_own_failure = is_own or not self._answered
             return error
+        self._has_served = True
         self._pacer.answered(
             turn,
             total_tokens=reply.prompt_tokens + reply.completion_tokens - reply.cached_tokens,
@@ -154,7 +155,7 @@ class VisionApi:
         self._answered = True
         if response.status_code != _OK:
             said = line.endpoint.without_key(content)
-            raise refusal(response.status_code, said, rate=turn.rate)
+            raise refusal(response.status_code, said, rate=turn.rate, has_served=self._has_served)
         return line.endpoint.without_key(content, min_key_chars=MIN_SECRET_CHARS)
 
     async def _open(self) -> Line:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from html import unescape
 from urllib.parse import quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import httpx
+import orjson
 from httpx_aiohttp import AiohttpTransport
 
 from vision_pipeline.core.errors import AccessError, EndpointError
 
 CONNECT_TIMEOUT_S = 20.0
+
+MASK = b"[key]"
+_HEX = re.compile("%[0-9A-F]{2}")
+_JSON_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|/)")
 
 # A key that somebody made up, "local" or "EMPTY", may be a word of an answer by chance.
 MIN_SECRET_CHARS = 16
@@ -65,13 +72,30 @@ class Endpoint:
         if not self.api_key or len(self.api_key) < min_key_chars:
             return content
         for written in _spellings(self.api_key):
-            content = content.replace(written.encode(), b"[key]")
+            content = content.replace(written.encode(), MASK)
+        # Plain by now, but for escapes, which whoever reads the content undoes.
+        if any(escape in content for escape in (b"\\u", b"\\/", b"&#")):
+            plain = _unescaped(content)
+            if self.api_key.encode() in plain:
+                return plain.replace(self.api_key.encode(), MASK)
         return content
 
 
 def _spellings(key: str) -> set[str]:
-    escaped = "".join(each if each.isalnum() else f"\\u{ord(each):04x}" for each in key)
-    return {key, quote(key, safe=""), key.replace("/", "\\/"), escaped, escaped.upper()}
+    quoted = quote(key, safe="")
+    return {key, quoted, _HEX.sub(lambda found: found[0].lower(), quoted)}
+
+
+def _unescaped(content: bytes) -> bytes:
+    """JSON written anew without needless escapes; other text with its escapes undone."""
+    try:
+        return orjson.dumps(orjson.loads(unescape(content.decode()).encode()))
+    except (ValueError, RecursionError):
+        text = _JSON_ESCAPE.sub(
+            lambda found: chr(int(found[1], 16)) if found[1] else "/",
+            content.decode(errors="replace"),
+        )
+        return unescape(text).encode(errors="replace")
 
 
 class Line:
