@@ -7,8 +7,11 @@ from dataclasses import dataclass
 
 START = 32
 CAREFUL_START = 4  # on a server of which nothing is known
-_LEAST_WINDOW = 12  # answers
+_FIRST_WINDOW = 12  # answers, at least, while the bound doubles: it should not get far
+_LEAST_WINDOW = 32  # answers, at least, later
 _TOLERANCE = math.log(2)  # how much slower answers may become before a cause is looked for
+_QUEUEING = 0.1  # above the base, likewise a logarithm: growth may cost latency
+_NEAR = 0.3
 _GROWTH = 1.25  # a window, once doubling has ended
 _PROBE = 0.6  # of the bound; above 1 / tolerance, or what is kept would be doubted at once
 _EASED = 0.7  # of a probe's shrinking that latency has to follow: then throughput stays
@@ -105,8 +108,8 @@ class Concurrency:
         if self._before is not None:
             self._compare(*self._before, now)
         elif now.centre - self._base <= _TOLERANCE + now.error:
-            self._base, self._is_doubted = min(self._base, now.centre), False
-            self._grow()
+            self._base, self._is_doubted = min(self._base, now.centre + now.error), False
+            self._grow(now)
             self._begin(stale=0)
         elif self._is_doubted:
             self._is_doubted = self._is_doubling = self._is_unknown = self._has_eased = False
@@ -122,25 +125,36 @@ class Concurrency:
 
     def _compare(self, bound: int, before: _Latency, now: _Latency) -> None:
         """End a probe, or go on with it."""
-        eased = before.centre - now.centre - math.hypot(before.error, now.error)
-        has_eased = eased >= _EASED * math.log(bound / self.bound)
-        if has_eased and self.bound > 1:
-            self._has_eased = True
+        eased = before.centre - now.centre
+        shrunk = math.log(bound / self.bound)
+        is_enough = eased - math.hypot(before.error, now.error) >= _EASED * shrunk
+        self._has_eased |= eased >= shrunk / 2
+        if is_enough and self.bound > 1 and not self._is_near_base(now):
             self._probe(now)
             return
         self._before = None
-        self._base = now.centre
-        if self._has_eased:
-            self._rest, self._next_rest = self._next_rest, min(4 * self._next_rest, _MOST_REST)
-        else:
-            self._rest, self._next_rest = 0, 1
-            self._is_doubling = True
-        if not has_eased:
+        if not is_enough:
             self._exact = float(bound)
+        self._settle(now)
         self._begin(stale=0)
 
-    def _grow(self) -> None:
-        if self._rest:
+    def _is_near_base(self, now: _Latency) -> bool:
+        """Whether a base that a probe has found says that less in flight would cost throughput."""
+        return self._next_rest > 1 and now.centre - self._base <= _NEAR
+
+    def _settle(self, now: _Latency) -> None:
+        if self._has_eased:
+            if not self._is_near_base(now):
+                self._base = now.centre
+            self._rest, self._next_rest = self._next_rest, min(4 * self._next_rest, _MOST_REST)
+            return
+        self._base = now.centre
+        self._rest, self._next_rest = 0, 1
+        self._is_doubling = True
+
+    def _grow(self, now: _Latency) -> None:
+        is_queueing = now.centre - self._base > _QUEUEING + now.error
+        if self._rest and is_queueing:
             self._rest -= 1
         elif not self._is_doubling:
             self._exact = min(max(self._exact + 1, _GROWTH * self._exact), float(self._most))
@@ -149,4 +163,5 @@ class Concurrency:
         """Begin a window, after so many answers to what went under another bound."""
         self._stale = stale
         self._window: list[float] = []
-        self._wanted = max(_LEAST_WINDOW, self.bound)
+        least = _FIRST_WINDOW if self._is_doubling else _LEAST_WINDOW
+        self._wanted = max(least, self.bound)
