@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from vision_pipeline.adapters.preparation import Preparer, WorkerLimits
+from vision_pipeline.adapters.preparation import workers as workers_module
 from vision_pipeline.adapters.preparation.frames import read_frame, write_frame
 from vision_pipeline.adapters.preparation.worker import serve
 from vision_pipeline.adapters.preparation.workers import Workers
@@ -159,6 +160,52 @@ def test_a_worker_that_somebody_kills_is_replaced_and_its_image_done_again(worke
     head, _ = pool.call(PREPARE, encoded())
     assert head["source_format"] == "PNG"
     assert flag.exists()
+
+
+@posix
+def test_a_worker_that_is_killed_a_few_times_costs_no_image(workers, tmp_path):
+    count = tmp_path / "killed"
+    count.write_text("")
+    pool = workers(
+        "real = worker.prepare\n"
+        "def again(*given, **more):\n"
+        f"    with open({str(count)!r}, 'r+') as file:\n"
+        "        killed = len(file.read()); file.write('x')\n"
+        "    if killed < 5: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return real(*given, **more)\n"
+        "worker.prepare = again"
+    )
+    head, _ = pool.call(PREPARE, encoded())
+    assert head["source_format"] == "PNG"
+
+
+@posix
+def test_a_worker_that_somebody_stops_is_ended_and_its_image_done_again(
+    workers, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(workers_module, "_SLACK_S", 0.1)
+    flag = tmp_path / "stopped"
+    pool = workers(
+        "real = worker.prepare\n"
+        "def once(*given, **more):\n"
+        f"    if not os.path.exists({str(flag)!r}):\n"
+        f"        open({str(flag)!r}, 'w').close(); os.kill(os.getpid(), signal.SIGSTOP)\n"
+        "    return real(*given, **more)\n"
+        "worker.prepare = once",
+        limits=WorkerLimits(max_s=1.0),
+    )
+    head, _ = pool.call(PREPARE, encoded())
+    assert head["source_format"] == "PNG"
+
+
+@pytest.mark.parametrize("error", ["MemoryError()", "OSError('codec configuration error')"])
+def test_too_little_memory_behind_the_decoder_is_a_row_and_no_bug(workers, error):
+    pool = workers(
+        f"def full(*given, **more):\n    raise {error}\nworker.prepare = full",
+    )
+    code, detail = code_of(lambda: pool.call(PREPARE, b"any"))
+    assert code == ErrorCode.IMAGE_TOO_LARGE
+    assert "image.max_decode_bytes" in detail
 
 
 @posix

@@ -14,11 +14,11 @@ from types import ModuleType
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import ExifTags, Image, ImageChops, ImageCms, ImageDraw, ImageStat
+from PIL import ExifTags, Image, ImageChops, ImageCms, ImageDraw, ImageStat, TiffImagePlugin
 
 from vision_pipeline.core.errors import ErrorCode, ItemError
 from vision_pipeline.core.image_colour import plain, resizable
-from vision_pipeline.core.image_decoding import DECODER_ERRORS
+from vision_pipeline.core.image_decoding import DECODER_ERRORS, _is_turned_by_xmp
 from vision_pipeline.core.image_encoding import encode
 from vision_pipeline.core.image_formats import PLUGIN_PACKAGES, recognise
 from vision_pipeline.core.image_settings import ImageSettings
@@ -672,3 +672,39 @@ def test_the_nasty_collection_gives_images_or_item_errors_as_expected():
             size = [prepared.source_width_px, prepared.source_height_px]
             assert size == row["upright_size"], row["path"]
             assert decoded(prepared).size == (prepared.width_px, prepared.height_px)
+
+
+def turned_by_xmp(orientation):
+    """A TIFF whose XMP alone tells how it is turned: 300 by 100 px, a red square at its start."""
+    image = Image.new("RGB", (300, 100), "white")
+    image.paste((255, 0, 0), (0, 0, 50, 50))
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags.tagtype[700] = 1  # bytes
+    tags[700] = (
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF '
+        'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description '
+        'xmlns:tiff="http://ns.adobe.com/tiff/1.0/" '
+        f'tiff:Orientation="{orientation}"/></rdf:RDF></x:xmpmeta>'
+    ).encode()
+    return encoded(image, "TIFF", tiffinfo=tags)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "size", "red"),
+    [(1, (300, 100), (5, 5)), (3, (300, 100), (294, 94)), (6, (100, 300), (94, 5)),
+     (8, (100, 300), (5, 294))],
+)  # fmt: skip
+def test_a_tiff_that_xmp_alone_turns_is_upright_and_not_stretched(orientation, size, red):
+    prepared = prepare(turned_by_xmp(orientation), ImageSettings())
+    sent = decoded(prepared).convert("RGB")
+    assert (prepared.source_width_px, prepared.source_height_px) == size
+    assert sent.size == size
+    assert sent.getpixel(red)[1] < 100
+
+
+def test_a_tiff_whose_metadata_cannot_be_read_is_not_turned(monkeypatch):
+    def fails(*_):
+        raise KeyError
+
+    monkeypatch.setattr(TiffImagePlugin.TiffImageFile, "getexif", fails)
+    assert not _is_turned_by_xmp(TiffImagePlugin.TiffImageFile(BytesIO(encoded(photo(), "TIFF"))))

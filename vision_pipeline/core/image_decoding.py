@@ -176,6 +176,8 @@ def open_image(
         raise ItemError(ErrorCode.UNREADABLE_IMAGE, f"damaged {name}: {width} x {height} px")
     orientation = _orientation(image, source, is_header_only=is_header_only)
     size, pages = (width, height), len(found.frames)
+    if is_tiff and _is_turned_by_xmp(image):
+        size = size[::-1]
     return OpenedImage(image, source, size, orientation, pages, leads_astray=found.leads_astray)
 
 
@@ -222,6 +224,17 @@ def _plugin(name: str) -> _Decoder | None:
             if name == "HEIF":  # the others register themselves
                 package.register_heif_opener()
     return Image.OPEN[name][0] if name in PLUGIN_FORMATS and name in Image.OPEN else None
+
+
+def _is_turned_by_xmp(image: Image.Image) -> bool:
+    """Whether decoding a TIFF will swap its sides for the sake of XMP; its size does not tell."""
+    own = getattr(image, "tag_v2", {})
+    with suppress(*DECODER_ERRORS):
+        return (
+            ExifTags.Base.Orientation not in own
+            and image.getexif().get(ExifTags.Base.Orientation) in _SIDEWAYS
+        )
+    return False
 
 
 def _orientation(image: Image.Image, source: bytes, *, is_header_only: bool) -> int:

@@ -19,7 +19,7 @@ import orjson
 from PIL import Image
 
 from vision_pipeline.adapters.preparation.frames import read_frame, write_frame
-from vision_pipeline.core.errors import ItemError
+from vision_pipeline.core.errors import ErrorCode, ItemError
 from vision_pipeline.core.image_memory import stated_size
 from vision_pipeline.core.image_settings import ImageSettings
 from vision_pipeline.core.imaging import check, prepare
@@ -74,6 +74,13 @@ def serve(
             reply, data = _DEEDS[head["do"]](source, settings, head)
         except ItemError as error:
             reply, data = {"error": error.code.value, "detail": error.detail}, b""
+        except (MemoryError, OSError) as error:
+            # Of what follows decoding: encoders say OSError where they get no memory.
+            detail = (
+                f"preparing takes more memory than image.max_decode_bytes allows ({error!r})"
+                ": raise it, or send a smaller image"
+            )
+            reply, data = {"error": ErrorCode.IMAGE_TOO_LARGE.value, "detail": detail}, b""
         except Exception as error:  # noqa: BLE001  (a bug: the run raises it)
             reply, data = {"bug": f"{type(error).__name__}: {error}"}, b""
         alarm(0)

@@ -20,6 +20,8 @@ from vision_pipeline.core.errors import ErrorCode, ItemError, RunError, StoppedE
 from vision_pipeline.core.image_settings import ImageSettings
 
 _ATTEMPTS = 2  # a process can die of something else than its image
+_KILLED_ATTEMPTS = 6  # by SIGKILL, which no decoder sends: the system or a person did
+_SLACK_S = 10.0  # that a worker gets beyond its own alarm, until it is taken to have stopped
 _STARTS = 3  # so may one that starts, as where the system is short of memory for a moment
 _PIPE_BYTES = 1024 * 1024  # what Linux lets anybody have; a photo then needs a few switches
 _SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ of Linux, which Python 3.11 names on Linux alone
@@ -82,13 +84,15 @@ class Workers:
 
         Raises:
             ItemError: What the task raises; `unreadable_image` where the worker crashed on it
-                twice, `image_too_large` where it took longer than `max_s`.
+                twice or was killed six times, `image_too_large` where it took longer than `max_s`.
             StoppedError: The workers were closed.
             RunError: No worker can be started, or one has a bug.
         """
-        exit_code = 0
-        for _ in range(_ATTEMPTS):
+        exit_code = crashes = kills = 0
+        while crashes < _ATTEMPTS and kills < _KILLED_ATTEMPTS:
             reply, exit_code = self._attempt(head, source)
+            was_killed = exit_code == -signal.SIGKILL
+            kills, crashes = kills + was_killed, crashes + (not was_killed)
             if reply is not None:
                 return _checked(reply)
             if exit_code == -signal.SIGALRM:
@@ -121,7 +125,7 @@ class Workers:
         reply = None
         try:
             worker = worker or self._start()
-            reply = worker.exchange(head, source)
+            reply = worker.exchange(head, source, max_s=self._limits.max_s + _SLACK_S)
         finally:
             self._places.put(worker if reply is not None else None)
         if reply is not None:
@@ -177,13 +181,20 @@ class _Worker:
         self.end()
         return lines[-1] if lines else _told(self._process.returncode)
 
-    def exchange(self, head: dict[str, Any], source: bytes) -> tuple[dict[str, Any], bytes] | None:
-        """The reply to a task, or None where the process died of it."""
+    def exchange(
+        self, head: dict[str, Any], source: bytes, *, max_s: float
+    ) -> tuple[dict[str, Any], bytes] | None:
+        """The reply to a task, or None where the process died of it, or did nothing for `max_s`."""
+        overdue = threading.Timer(max_s, self._process.kill)  # one that was stopped has no alarm
+        overdue.daemon = True
+        overdue.start()
         try:
             write_frame(self._tasks, head, source)
             return read_frame(self._replies)
         except (OSError, ValueError):  # ValueError: closed by another thread
             return None
+        finally:
+            overdue.cancel()
 
     def kill(self) -> None:
         """End it now."""
