@@ -708,3 +708,14 @@ def test_a_tiff_whose_metadata_cannot_be_read_is_not_turned(monkeypatch):
 
     monkeypatch.setattr(TiffImagePlugin.TiffImageFile, "getexif", fails)
     assert not _is_turned_by_xmp(TiffImagePlugin.TiffImageFile(BytesIO(encoded(photo(), "TIFF"))))
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError("codec configuration error")])
+def test_an_encoder_without_memory_says_that_the_image_is_too_large(monkeypatch, error):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(Image.Image, "save", fail)
+    with pytest.raises(ItemError, match=r"image\.max_decode_bytes") as caught:
+        encode(flag(), "jpeg", quality=90, max_bytes=10_000, is_lossless=True)
+    assert caught.value.code == ErrorCode.IMAGE_TOO_LARGE
