@@ -372,3 +372,39 @@ def is_alive(pid):
         return False
     status = Path(f"/proc/{pid}/stat")  # a zombie has ended: nobody has asked for its exit code
     return not (status.exists() and status.read_text().split(") ")[1].startswith("Z"))
+
+
+@linux
+@pytest.mark.parametrize("side", [7270, 7290, 7310, 7330])
+def test_an_image_near_the_limit_of_memory_is_an_image_or_a_row_and_no_bug(workers, side):
+    picture = BytesIO()
+    noise = Image.effect_noise((1540, 1540), 90)
+    noise.resize((side, side), Image.Resampling.NEAREST).save(picture, "TIFF")
+    pool = workers(limits=WorkerLimits(max_bytes=128 * 1024 * 1024))
+    assert error_of(pool, picture.getvalue()) in {None, ErrorCode.IMAGE_TOO_LARGE}
+
+
+def error_of(pool, source):
+    try:
+        pool.call(PREPARE, source)
+    except ItemError as error:
+        return error.code
+    return None
+
+
+@pytest.mark.parametrize("deed", ["prepare", "check"])
+def test_whatever_runs_out_of_memory_in_a_worker_makes_the_image_too_large(workers, deed):
+    pool = workers(
+        "def exhaust(*_, **__): raise MemoryError\nworker.prepare = worker.check = exhaust"
+    )
+    code, detail = code_of(lambda: pool.call({**PREPARE, "do": deed}, b"any"))
+    assert code == ErrorCode.IMAGE_TOO_LARGE
+    assert "image.max_decode_bytes" in detail
+
+
+@linux
+def test_a_file_that_a_worker_cannot_even_take_is_too_large(workers):
+    pool = workers(limits=WorkerLimits(max_bytes=128 * 1024 * 1024))
+    code, detail = code_of(lambda: pool.call(PREPARE, bytes(300 * 1024 * 1024)))
+    assert code == ErrorCode.IMAGE_TOO_LARGE
+    assert "image.max_decode_bytes (134217728)" in detail

@@ -672,3 +672,14 @@ def test_the_nasty_collection_gives_images_or_item_errors_as_expected():
             size = [prepared.source_width_px, prepared.source_height_px]
             assert size == row["upright_size"], row["path"]
             assert decoded(prepared).size == (prepared.width_px, prepared.height_px)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError("codec configuration error")])
+def test_an_encoder_without_memory_says_that_the_image_is_too_large(monkeypatch, error):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(Image.Image, "save", fail)
+    with pytest.raises(ItemError, match=r"image\.max_decode_bytes") as caught:
+        encode(flag(), "jpeg", quality=90, max_bytes=10_000, is_lossless=True)
+    assert caught.value.code == ErrorCode.IMAGE_TOO_LARGE

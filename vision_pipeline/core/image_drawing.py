@@ -48,13 +48,21 @@ def draw(
     else:
         load(image)
     image = resizable(image)
+    _release(opened.image, unless=image)
     if image.size != target:
         image = image.resize(target, _FILTER, box, _REDUCING_GAP)
+        _release(opened.image, unless=image)
     if opened.orientation in _TURNS:
         image = image.transpose(_TURNS[opened.orientation])
     finished = plain(image, profile)
     finished.info = {}  # Pillow would write comments and profiles of the source into the new file
     return finished, note
+
+
+def _release(source: Image.Image, *, unless: Image.Image) -> None:
+    """Give the decoded source's memory back: what follows needs some, and the caller holds it."""
+    if source is not unless:
+        source.close()
 
 
 def _shrink_on_load(

@@ -10,6 +10,8 @@ from typing import Literal
 
 from PIL import Image
 
+from vision_pipeline.core.errors import ErrorCode, ItemError
+
 # Coloured print on coloured ground frays with halved chroma. Who asks for 90 or more wants it
 # sharp; below, halving saves about a quarter of the bytes and the loss is no longer the largest.
 _FULL_CHROMA_QUALITY = 90
@@ -48,7 +50,28 @@ def encode(
         quality: JPEG quality, 1 to 95. Lower ones are tried before the image gets smaller.
         max_bytes: The provider's limit for one image.
         is_lossless: Whether the source has no compression artefacts of its own.
+
+    Raises:
+        ItemError: `image_too_large` where memory runs out.
     """
+    try:
+        return _encoded(image, target, quality, max_bytes, is_lossless=is_lossless)
+    except (MemoryError, OSError) as error:  # encoders in C have no other reason to fail
+        cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        detail = (
+            f"encoding takes more memory than image.max_decode_bytes allows ({cause}); raise it"
+        )
+        raise ItemError(ErrorCode.IMAGE_TOO_LARGE, detail) from error
+
+
+def _encoded(
+    image: Image.Image,
+    target: Literal["auto", "jpeg", "png"],
+    quality: int,
+    max_bytes: int,
+    *,
+    is_lossless: bool,
+) -> Encoded:
     if target == "png":
         return _within(image, [_png], max_bytes)
     qualities = [quality, *(lower for lower in _LOWER_QUALITIES if lower < quality)]

@@ -138,7 +138,8 @@ def _kept(opened: OpenedImage, settings: ImageSettings, bare: bytes) -> Prepared
     if len(data) > settings.max_sent_bytes:
         return None
     sent = Encoded(_MEDIA_TYPES[opened.format], data, *opened.size)
-    return _described(opened, sent, None)
+    prepared = _prepared(opened.source, opened.format, opened.upright_size, sent)
+    return replace(prepared, note=_note(opened))
 
 
 def _may_stay(opened: OpenedImage, settings: ImageSettings) -> bool:
@@ -149,11 +150,6 @@ def _may_stay(opened: OpenedImage, settings: ImageSettings) -> bool:
         and not (opened.format == "PNG" and opened.source[_PNG_DEPTH_AT] > _PNG_MAX_DEPTH)
         and is_plain(opened.image)
     )
-
-
-def _described(opened: OpenedImage, sent: Encoded, page: int | None) -> PreparedImage:
-    prepared = _prepared(opened.source, opened.format, opened.upright_size, sent)
-    return replace(prepared, page=page, note="" if page is not None else _note(opened))
 
 
 def _prepared(
@@ -202,11 +198,12 @@ def _from_pdf(source: bytes, settings: ImageSettings, page: int | None) -> Prepa
 
 def _redrawn(opened: OpenedImage, settings: ImageSettings, page: int | None) -> PreparedImage:
     size, is_strict = settings.sizes.sent(*opened.upright_size), settings.verify == "full"
+    unshown = "" if page is not None else _note(opened)  # first: drawing uses the file up
     with decoding(opened.format):
         image, note = draw(opened, size, is_strict=is_strict)
     sent = _encoded(image, settings, is_lossless=opened.format in _LOSSLESS)
-    described = _described(opened, sent, page)
-    return replace(described, note=joined(described.note, note))
+    prepared = _prepared(opened.source, opened.format, opened.upright_size, sent)
+    return replace(prepared, page=page, note=joined(unshown, note))
 
 
 def _encoded(image: Image.Image, settings: ImageSettings, *, is_lossless: bool) -> Encoded:

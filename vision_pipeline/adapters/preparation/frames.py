@@ -10,6 +10,8 @@ from typing import Any, BinaryIO
 
 import orjson
 
+NO_MEMORY = 71  # exit code of a worker that cannot even take a task or give a reply
+
 _LENGTHS = struct.Struct(">IQ")
 
 

@@ -18,8 +18,8 @@ from typing import Any, BinaryIO
 import orjson
 from PIL import Image
 
-from vision_pipeline.adapters.preparation.frames import read_frame, write_frame
-from vision_pipeline.core.errors import ItemError
+from vision_pipeline.adapters.preparation.frames import NO_MEMORY, read_frame, write_frame
+from vision_pipeline.core.errors import ErrorCode, ItemError
 from vision_pipeline.core.image_memory import stated_size
 from vision_pipeline.core.image_settings import ImageSettings
 from vision_pipeline.core.imaging import check, prepare
@@ -42,11 +42,15 @@ def main() -> None:
     # What libraries print must not land between the replies.
     replies = os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    with suppress(BrokenPipeError):
+    try:
         write_frame(replies, {})
         os.dup2(nowhere, 1)
         os.dup2(nowhere, 2)
         serve(sys.stdin.buffer, replies, settings, alarm=_alarm(limits["max_s"]))
+    except BrokenPipeError:
+        pass
+    except MemoryError:
+        os._exit(NO_MEMORY)
     os._exit(0)  # libraries have nothing to tidy up that is worth the time
 
 
@@ -66,6 +70,9 @@ def serve(
             `ItemError`, with its `detail`; or `bug`.
         settings: For every image; a task to `prepare` brings its own `max_sent_bytes`.
         alarm: Called with 1 before a task and with 0 after it: how much of the time it may take.
+
+    Raises:
+        MemoryError: A task or a reply does not fit.
     """
     while (task := read_frame(tasks)) is not None:
         head, source = task
@@ -74,6 +81,9 @@ def serve(
             reply, data = _DEEDS[head["do"]](source, settings, head)
         except ItemError as error:
             reply, data = {"error": error.code.value, "detail": error.detail}, b""
+        except MemoryError:
+            detail = "it takes more memory than image.max_decode_bytes allows; raise it"
+            reply, data = {"error": ErrorCode.IMAGE_TOO_LARGE.value, "detail": detail}, b""
         except Exception as error:  # noqa: BLE001  (a bug: the run raises it)
             reply, data = {"bug": f"{type(error).__name__}: {error}"}, b""
         alarm(0)

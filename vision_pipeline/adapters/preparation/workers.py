@@ -15,7 +15,7 @@ from typing import IO, Any, BinaryIO, cast
 
 import orjson
 
-from vision_pipeline.adapters.preparation.frames import read_frame, write_frame
+from vision_pipeline.adapters.preparation.frames import NO_MEMORY, read_frame, write_frame
 from vision_pipeline.core.errors import ErrorCode, ItemError, RunError, StoppedError
 from vision_pipeline.core.image_settings import ImageSettings
 
@@ -82,7 +82,7 @@ class Workers:
 
         Raises:
             ItemError: What the task raises; `unreadable_image` where the worker crashed on it
-                twice, `image_too_large` where it took longer than `max_s`.
+                twice, `image_too_large` where it took longer than `max_s` or more than `max_bytes`.
             StoppedError: The workers were closed.
             RunError: No worker can be started, or one has a bug.
         """
@@ -93,6 +93,12 @@ class Workers:
                 return _checked(reply)
             if exit_code == -signal.SIGALRM:
                 detail = f"decoding took longer than image.max_decode_s ({self._limits.max_s:g} s)"
+                raise ItemError(ErrorCode.IMAGE_TOO_LARGE, detail)
+            if exit_code == NO_MEMORY:
+                most = self._limits.max_bytes
+                detail = (
+                    f"it takes more memory than image.max_decode_bytes ({most}) allows; raise it"
+                )
                 raise ItemError(ErrorCode.IMAGE_TOO_LARGE, detail)
         detail = f"the decoder crashed ({_told(exit_code)})"
         if exit_code == -signal.SIGABRT:  # how C++ and Rust end where an allocation fails
