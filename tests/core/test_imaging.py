@@ -105,6 +105,47 @@ def test_an_orientation_stated_in_xmp_alone_counts():
     assert decoded(prepared).size == (60, 40)
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "TIFF", "WEBP"])
+@pytest.mark.parametrize(
+    "stated",
+    [
+        b'<rdf:Description tiff:Orientation="6"/>',
+        b"<rdf:Description tiff:Orientation='6'/>",
+        b"<tiff:Orientation>6</tiff:Orientation>",
+    ],
+)
+@pytest.mark.parametrize("side", [1540, 30])
+def test_an_orientation_in_any_spelling_of_xmp_counts(kind, stated, side):
+    image, _ = turned(6)
+    xmp = b"<x:xmpmeta>" + stated + b"</x:xmpmeta>"
+    if kind == "TIFF":
+        source = encoded(image, kind, tiffinfo={700: xmp})
+    else:
+        source = encoded(image, kind, xmp=xmp)
+    prepared = prepare(source, ImageSettings(max_side_px=side))
+    assert (prepared.source_width_px, prepared.source_height_px) == (60, 40)
+    shown = decoded(prepared)
+    assert shown.width == min(side, 60)
+    assert shown.width > shown.height
+    assert near(shown.getpixel((3, 3)), RED, 40)
+    assert near(shown.getpixel((shown.width - 4, 3)), WHITE, 40)
+
+
+def test_the_tag_of_a_tiff_ranks_above_its_xmp():
+    image, exif = turned(6)
+    xmp = b'<rdf:Description tiff:Orientation="3"/>'
+    source = encoded(image, "TIFF", tiffinfo={700: xmp, 274: exif[274]})
+    assert near(decoded(prepare(source, ImageSettings())).getpixel((8, 8)), RED)
+
+
+def test_pixels_that_a_decoder_turned_unannounced_are_not_stretched(monkeypatch):
+    def load(image):
+        image._size = image.size[::-1]
+
+    monkeypatch.setattr("PIL.BmpImagePlugin.BmpImageFile.load", load)
+    assert code_of(encoded(flag(), "BMP")) == ErrorCode.UNREADABLE_IMAGE
+
+
 def test_an_orientation_chunk_behind_the_pixels_of_a_png_counts():
     image, exif = turned(6)
     png = encoded(image, "PNG")
