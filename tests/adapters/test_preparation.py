@@ -162,6 +162,45 @@ def test_a_worker_that_somebody_kills_is_replaced_and_its_image_done_again(worke
 
 
 @posix
+def test_a_worker_that_is_killed_again_and_again_calls_no_image_damaged(workers, tmp_path):
+    kills = tmp_path / "kills"
+    pool = workers(
+        "real = worker.prepare\n"
+        "def often(source, *given, **more):\n"
+        f"    with open({str(kills)!r}, 'a') as file: print(file=file)\n"
+        f"    if source == b'evil' or len(open({str(kills)!r}).read()) <= 6:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return real(source, *given, **more)\n"
+        "worker.prepare = often"
+    )
+    head, _ = pool.call(PREPARE, encoded())
+    assert head["source_format"] == "PNG"
+    code, detail = code_of(lambda: pool.call(PREPARE, b"evil"))
+    assert code == ErrorCode.TIMEOUT
+    assert code.is_transient
+    assert "killed from outside" in detail
+
+
+@posix
+def test_a_worker_that_somebody_stopped_is_killed_and_its_image_done_again(workers, tmp_path):
+    flag = tmp_path / "stopped"
+    pool = workers(
+        "real = worker.prepare\n"
+        "def stop(source, *rest, **more):\n"
+        f"    if source == b'evil' or not os.path.exists({str(flag)!r}):\n"
+        f"        open({str(flag)!r}, 'w').close(); os.kill(os.getpid(), signal.SIGSTOP)\n"
+        "    return real(source, *rest, **more)\n"
+        "worker.prepare = stop",
+        limits=WorkerLimits(max_s=5, grace_s=-4),  # the run is sooner than the alarm
+    )
+    head, _ = pool.call(PREPARE, encoded())
+    assert head["source_format"] == "PNG"
+    code, detail = code_of(lambda: pool.call(PREPARE, b"evil"))
+    assert code == ErrorCode.IMAGE_TOO_LARGE
+    assert "image.max_decode_s" in detail
+
+
+@posix
 def test_a_worker_that_is_killed_while_it_starts_is_started_again(workers, tmp_path):
     flag = tmp_path / "killed"
     pool = workers(
