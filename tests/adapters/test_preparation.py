@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 
 from vision_pipeline.adapters.preparation import Preparer, WorkerLimits
-from vision_pipeline.adapters.preparation import workers as workers_module
 from vision_pipeline.adapters.preparation.frames import read_frame, write_frame
 from vision_pipeline.adapters.preparation.worker import serve
 from vision_pipeline.adapters.preparation.workers import Workers
@@ -163,39 +162,42 @@ def test_a_worker_that_somebody_kills_is_replaced_and_its_image_done_again(worke
 
 
 @posix
-def test_a_worker_that_is_killed_a_few_times_costs_no_image(workers, tmp_path):
-    count = tmp_path / "killed"
-    count.write_text("")
+def test_a_worker_that_is_killed_again_and_again_calls_no_image_damaged(workers, tmp_path):
+    kills = tmp_path / "kills"
     pool = workers(
         "real = worker.prepare\n"
-        "def again(*given, **more):\n"
-        f"    with open({str(count)!r}, 'r+') as file:\n"
-        "        killed = len(file.read()); file.write('x')\n"
-        "    if killed < 5: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    return real(*given, **more)\n"
-        "worker.prepare = again"
+        "def often(source, *given, **more):\n"
+        f"    with open({str(kills)!r}, 'a') as file: print(file=file)\n"
+        f"    if source == b'evil' or len(open({str(kills)!r}).read()) <= 6:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return real(source, *given, **more)\n"
+        "worker.prepare = often"
     )
     head, _ = pool.call(PREPARE, encoded())
     assert head["source_format"] == "PNG"
+    code, detail = code_of(lambda: pool.call(PREPARE, b"evil"))
+    assert code == ErrorCode.TIMEOUT
+    assert code.is_transient
+    assert "killed from outside" in detail
 
 
 @posix
-def test_a_worker_that_somebody_stops_is_ended_and_its_image_done_again(
-    workers, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(workers_module, "_SLACK_S", 0.1)
+def test_a_worker_that_somebody_stopped_is_killed_and_its_image_done_again(workers, tmp_path):
     flag = tmp_path / "stopped"
     pool = workers(
         "real = worker.prepare\n"
-        "def once(*given, **more):\n"
-        f"    if not os.path.exists({str(flag)!r}):\n"
+        "def stop(source, *rest, **more):\n"
+        f"    if source == b'evil' or not os.path.exists({str(flag)!r}):\n"
         f"        open({str(flag)!r}, 'w').close(); os.kill(os.getpid(), signal.SIGSTOP)\n"
-        "    return real(*given, **more)\n"
-        "worker.prepare = once",
-        limits=WorkerLimits(max_s=1.0),
+        "    return real(source, *rest, **more)\n"
+        "worker.prepare = stop",
+        limits=WorkerLimits(max_s=5, grace_s=-4),  # the run is sooner than the alarm
     )
     head, _ = pool.call(PREPARE, encoded())
     assert head["source_format"] == "PNG"
+    code, detail = code_of(lambda: pool.call(PREPARE, b"evil"))
+    assert code == ErrorCode.IMAGE_TOO_LARGE
+    assert "image.max_decode_s" in detail
 
 
 @posix

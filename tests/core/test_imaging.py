@@ -14,11 +14,11 @@ from types import ModuleType
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import ExifTags, Image, ImageChops, ImageCms, ImageDraw, ImageStat, TiffImagePlugin
+from PIL import ExifTags, Image, ImageChops, ImageCms, ImageDraw, ImageStat
 
 from vision_pipeline.core.errors import ErrorCode, ItemError
 from vision_pipeline.core.image_colour import plain, resizable
-from vision_pipeline.core.image_decoding import DECODER_ERRORS, _is_turned_by_xmp
+from vision_pipeline.core.image_decoding import DECODER_ERRORS
 from vision_pipeline.core.image_encoding import encode
 from vision_pipeline.core.image_formats import PLUGIN_PACKAGES, recognise
 from vision_pipeline.core.image_settings import ImageSettings
@@ -103,6 +103,47 @@ def test_an_orientation_stated_in_xmp_alone_counts():
     xmp = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
     prepared = prepare(encoded(image, "JPEG", xmp=xmp), ImageSettings())
     assert decoded(prepared).size == (60, 40)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "TIFF", "WEBP"])
+@pytest.mark.parametrize(
+    "stated",
+    [
+        b'<rdf:Description tiff:Orientation="6"/>',
+        b"<rdf:Description tiff:Orientation='6'/>",
+        b"<tiff:Orientation>6</tiff:Orientation>",
+    ],
+)
+@pytest.mark.parametrize("side", [1540, 30])
+def test_an_orientation_in_any_spelling_of_xmp_counts(kind, stated, side):
+    image, _ = turned(6)
+    xmp = b"<x:xmpmeta>" + stated + b"</x:xmpmeta>"
+    if kind == "TIFF":
+        source = encoded(image, kind, tiffinfo={700: xmp})
+    else:
+        source = encoded(image, kind, xmp=xmp)
+    prepared = prepare(source, ImageSettings(max_side_px=side))
+    assert (prepared.source_width_px, prepared.source_height_px) == (60, 40)
+    shown = decoded(prepared)
+    assert shown.width == min(side, 60)
+    assert shown.width > shown.height
+    assert near(shown.getpixel((3, 3)), RED, 40)
+    assert near(shown.getpixel((shown.width - 4, 3)), WHITE, 40)
+
+
+def test_the_tag_of_a_tiff_ranks_above_its_xmp():
+    image, exif = turned(6)
+    xmp = b'<rdf:Description tiff:Orientation="3"/>'
+    source = encoded(image, "TIFF", tiffinfo={700: xmp, 274: exif[274]})
+    assert near(decoded(prepare(source, ImageSettings())).getpixel((8, 8)), RED)
+
+
+def test_pixels_that_a_decoder_turned_unannounced_are_not_stretched(monkeypatch):
+    def load(image):
+        image._size = image.size[::-1]
+
+    monkeypatch.setattr("PIL.BmpImagePlugin.BmpImageFile.load", load)
+    assert code_of(encoded(flag(), "BMP")) == ErrorCode.UNREADABLE_IMAGE
 
 
 def test_an_orientation_chunk_behind_the_pixels_of_a_png_counts():
@@ -672,42 +713,6 @@ def test_the_nasty_collection_gives_images_or_item_errors_as_expected():
             size = [prepared.source_width_px, prepared.source_height_px]
             assert size == row["upright_size"], row["path"]
             assert decoded(prepared).size == (prepared.width_px, prepared.height_px)
-
-
-def turned_by_xmp(orientation):
-    """A TIFF whose XMP alone tells how it is turned: 300 by 100 px, a red square at its start."""
-    image = Image.new("RGB", (300, 100), "white")
-    image.paste((255, 0, 0), (0, 0, 50, 50))
-    tags = TiffImagePlugin.ImageFileDirectory_v2()
-    tags.tagtype[700] = 1  # bytes
-    tags[700] = (
-        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF '
-        'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description '
-        'xmlns:tiff="http://ns.adobe.com/tiff/1.0/" '
-        f'tiff:Orientation="{orientation}"/></rdf:RDF></x:xmpmeta>'
-    ).encode()
-    return encoded(image, "TIFF", tiffinfo=tags)
-
-
-@pytest.mark.parametrize(
-    ("orientation", "size", "red"),
-    [(1, (300, 100), (5, 5)), (3, (300, 100), (294, 94)), (6, (100, 300), (94, 5)),
-     (8, (100, 300), (5, 294))],
-)  # fmt: skip
-def test_a_tiff_that_xmp_alone_turns_is_upright_and_not_stretched(orientation, size, red):
-    prepared = prepare(turned_by_xmp(orientation), ImageSettings())
-    sent = decoded(prepared).convert("RGB")
-    assert (prepared.source_width_px, prepared.source_height_px) == size
-    assert sent.size == size
-    assert sent.getpixel(red)[1] < 100
-
-
-def test_a_tiff_whose_metadata_cannot_be_read_is_not_turned(monkeypatch):
-    def fails(*_):
-        raise KeyError
-
-    monkeypatch.setattr(TiffImagePlugin.TiffImageFile, "getexif", fails)
-    assert not _is_turned_by_xmp(TiffImagePlugin.TiffImageFile(BytesIO(encoded(photo(), "TIFF"))))
 
 
 @pytest.mark.parametrize("error", [MemoryError(), OSError("codec configuration error")])

@@ -15,7 +15,6 @@ from io import BytesIO
 from PIL import (
     AvifImagePlugin,
     BmpImagePlugin,
-    ExifTags,
     GifImagePlugin,
     IcoImagePlugin,
     Image,
@@ -36,6 +35,7 @@ from vision_pipeline.core.image_formats import (
     is_text,
     recognise,
 )
+from vision_pipeline.core.image_orientation import stated_orientation
 from vision_pipeline.core.tiff import TiffPages, tiff_pages
 
 # What real damaged files made Pillow 12 and 13 raise, at opening or only at decoding.
@@ -77,7 +77,7 @@ _DECODERS: Mapping[str, _Decoder] = {
 
 # Decoders that turn the pixels themselves. JPEG XL and HEIF state the turn in the codestream or
 # the container and rank it above EXIF, so that EXIF would turn twice.
-_TURNED_BY_DECODER = frozenset({"TIFF", "HEIF", "JXL"})
+_TURNED_BY_DECODER = frozenset({"HEIF", "JXL"})
 _SIDEWAYS = range(5, 9)  # EXIF orientations that swap width and height
 _UNKNOWN = 0
 _PNG_ORIENTATION_MARKS = (b"eXIf", b"XML:com.adobe.xmp", b"Raw profile type")
@@ -176,8 +176,6 @@ def open_image(
         raise ItemError(ErrorCode.UNREADABLE_IMAGE, f"damaged {name}: {width} x {height} px")
     orientation = _orientation(image, source, is_header_only=is_header_only)
     size, pages = (width, height), len(found.frames)
-    if is_tiff and _is_turned_by_xmp(image):
-        size = size[::-1]
     return OpenedImage(image, source, size, orientation, pages, leads_astray=found.leads_astray)
 
 
@@ -226,22 +224,8 @@ def _plugin(name: str) -> _Decoder | None:
     return Image.OPEN[name][0] if name in PLUGIN_FORMATS and name in Image.OPEN else None
 
 
-def _is_turned_by_xmp(image: Image.Image) -> bool:
-    """Whether decoding a TIFF will swap its sides for the sake of XMP; its size does not tell."""
-    own = getattr(image, "tag_v2", {})
-    with suppress(*DECODER_ERRORS):
-        return (
-            ExifTags.Base.Orientation not in own
-            and image.getexif().get(ExifTags.Base.Orientation) in _SIDEWAYS
-        )
-    return False
-
-
 def _orientation(image: Image.Image, source: bytes, *, is_header_only: bool) -> int:
-    """The EXIF orientation, else XMP's, that a viewer applies; 1 where there is none or it is bad.
-
-    Pillow's `getexif` falls back to XMP, and for AVIF it gives the container's own turn.
-    """
+    """As `stated_orientation`, where a decoder does not turn the pixels by itself."""
     if image.format in _TURNED_BY_DECODER:
         return 1
     if isinstance(image, PngImagePlugin.PngImageFile):
@@ -251,20 +235,25 @@ def _orientation(image: Image.Image, source: bytes, *, is_header_only: bool) -> 
             return _UNKNOWN
         load(image)  # the chunk may stand behind the pixels
     try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+        return stated_orientation(image)
     except DECODER_ERRORS:
         return 1
-    return orientation if orientation in range(1, 9) else 1
 
 
 def load(image: Image.Image) -> None:
     """Decode the pixels.
 
     Raises:
-        ItemError: `unreadable_image` with the decoder's cause.
+        ItemError: `unreadable_image` with the decoder's cause, or where it turned the pixels though
+            the header does not say so: all sizes would be those of another picture.
     """
+    stated = image.size
     with decoding(str(image.format)):
         image.load()
+    if stated != image.size == stated[::-1]:
+        (wide, high), name = image.size, image.format
+        detail = f"damaged {name}: its header states {high} x {wide} px, its pixels {wide} x {high}"
+        raise ItemError(ErrorCode.UNREADABLE_IMAGE, detail)
 
 
 def _hush_pillow() -> None:

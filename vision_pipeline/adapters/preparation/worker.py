@@ -121,7 +121,7 @@ _DEEDS: dict[str, Callable[[bytes, ImageSettings, dict[str, Any]], _Reply]] = {
 def _alarm(max_s: float) -> Callable[[float], None]:
     """Sets the process's alarm, which nothing handles: it ends the process."""
     set_timer = getattr(signal, "setitimer", None)
-    if set_timer is None:  # Windows: there a decoder may hang
+    if set_timer is None:  # Windows: there the run's own deadline ends it
         return lambda _: None
     return lambda share: set_timer(signal.ITIMER_REAL, share * max_s)
 

@@ -8,7 +8,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from queue import Empty, LifoQueue
 from typing import IO, Any, BinaryIO, cast
@@ -20,9 +21,12 @@ from vision_pipeline.core.errors import ErrorCode, ItemError, RunError, StoppedE
 from vision_pipeline.core.image_settings import ImageSettings
 
 _ATTEMPTS = 2  # a process can die of something else than its image
-_KILLED_ATTEMPTS = 6  # by SIGKILL, which no decoder sends: the system or a person did
-_SLACK_S = 10.0  # that a worker gets beyond its own alarm, until it is taken to have stopped
+_KILLS = 6  # by the system or somebody; where memory is short, several in a row hit the same image
 _STARTS = 3  # so may one that starts, as where the system is short of memory for a moment
+_START_S = 120.0  # of a process, on a busy machine
+_SIGALRM = getattr(signal, "SIGALRM", signal.SIGTERM)  # Windows has none
+_OVERDUE = 1000  # stands for the exit code of a worker that the run itself had to kill
+_BY_LIMIT = frozenset({-_SIGALRM, NO_MEMORY})  # another attempt would end alike
 _PIPE_BYTES = 1024 * 1024  # what Linux lets anybody have; a photo then needs a few switches
 _SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ of Linux, which Python 3.11 names on Linux alone
 
@@ -43,12 +47,15 @@ class WorkerLimits:
     """What a worker may take for one image.
 
     Attributes:
-        max_s: Wall time.
+        max_s: Wall time, by the worker's own alarm.
+        grace_s: How much longer the run waits for a worker that its alarm does not reach, as where
+            it was stopped.
         max_bytes: Memory, besides what the process needs for itself.
     """
 
     max_s: float = 30.0
     max_bytes: int = 2 * 1024**3
+    grace_s: float = 15.0
 
 
 class Workers:
@@ -84,31 +91,22 @@ class Workers:
 
         Raises:
             ItemError: What the task raises; `unreadable_image` where the worker crashed on it
-                twice or was killed six times, `image_too_large` where it took longer than `max_s`
-                or more memory than `max_bytes`.
+                twice, `timeout` where somebody kept killing it, `image_too_large` where it took
+                longer than `max_s` or more than `max_bytes`.
             StoppedError: The workers were closed.
             RunError: No worker can be started, or one has a bug.
         """
-        exit_code = crashes = kills = 0
-        while crashes < _ATTEMPTS and kills < _KILLED_ATTEMPTS:
+        kills = exit_code = 0
+        for _ in range(_ATTEMPTS):
             reply, exit_code = self._attempt(head, source)
-            was_killed = exit_code == -signal.SIGKILL
-            kills, crashes = kills + was_killed, crashes + (not was_killed)
+            while exit_code == -signal.SIGKILL and kills < _KILLS:
+                kills += 1  # by no fault of the image, so that it uses up no attempt
+                reply, exit_code = self._attempt(head, source)
             if reply is not None:
                 return _checked(reply)
-            if exit_code == -signal.SIGALRM:
-                detail = f"decoding took longer than image.max_decode_s ({self._limits.max_s:g} s)"
-                raise ItemError(ErrorCode.IMAGE_TOO_LARGE, detail)
-            if exit_code == NO_MEMORY:
-                most = self._limits.max_bytes
-                detail = (
-                    f"it takes more memory than image.max_decode_bytes ({most}) allows; raise it"
-                )
-                raise ItemError(ErrorCode.IMAGE_TOO_LARGE, detail)
-        detail = f"the decoder crashed ({_told(exit_code)})"
-        if exit_code == -signal.SIGABRT:  # how C++ and Rust end where an allocation fails
-            detail += "; for a large image, image.max_decode_bytes may be too little"
-        raise ItemError(ErrorCode.UNREADABLE_IMAGE, detail)
+            if exit_code in _BY_LIMIT:
+                break
+        raise self._failed(exit_code)
 
     def close(self) -> None:
         """End all workers at once; calls in progress raise `StoppedError`."""
@@ -132,7 +130,7 @@ class Workers:
         reply = None
         try:
             worker = worker or self._start()
-            reply = worker.exchange(head, source, max_s=self._limits.max_s + _SLACK_S)
+            reply = worker.exchange(head, source, self._limits.max_s + self._limits.grace_s)
         finally:
             self._places.put(worker if reply is not None else None)
         if reply is not None:
@@ -143,6 +141,16 @@ class Workers:
             if self._is_closed:
                 raise StoppedError("the run is ending")
         return None, exit_code
+
+    def _failed(self, exit_code: int) -> ItemError:
+        if exit_code == NO_MEMORY:
+            most = self._limits.max_bytes
+            detail = f"it takes more memory than image.max_decode_bytes ({most}) allows; raise it"
+            return ItemError(ErrorCode.IMAGE_TOO_LARGE, detail)
+        if exit_code in {-_SIGALRM, _OVERDUE}:
+            detail = f"decoding took longer than image.max_decode_s ({self._limits.max_s:g} s)"
+            return ItemError(ErrorCode.IMAGE_TOO_LARGE, detail)
+        return _crashed(exit_code)
 
     def _start(self) -> _Worker:
         complaint: str | None = ""
@@ -176,11 +184,14 @@ class _Worker:
         )
         self._tasks = cast("BinaryIO", self._process.stdin)
         self._replies = cast("BinaryIO", self._process.stdout)
+        self._is_overdue = False
         _widen(self._tasks, self._replies)
 
     def greet(self) -> str | None:
         """Wait until it is ready; why it is not, or None."""
-        if read_frame(self._replies) is not None:
+        with self._deadline(_START_S):
+            greeting = read_frame(self._replies)
+        if greeting is not None:
             return None
         self._process.wait()
         self._complaints.seek(0)
@@ -189,33 +200,44 @@ class _Worker:
         return lines[-1] if lines else _told(self._process.returncode)
 
     def exchange(
-        self, head: dict[str, Any], source: bytes, *, max_s: float
+        self, head: dict[str, Any], source: bytes, within_s: float
     ) -> tuple[dict[str, Any], bytes] | None:
-        """The reply to a task, or None where the process died of it, or did nothing for `max_s`."""
-        overdue = threading.Timer(max_s, self._process.kill)  # one that was stopped has no alarm
-        overdue.daemon = True
-        overdue.start()
+        """The reply to a task, or None where the process died of it or was killed for its delay."""
         try:
-            write_frame(self._tasks, head, source)
-            return read_frame(self._replies)
+            with self._deadline(within_s):
+                write_frame(self._tasks, head, source)
+                return read_frame(self._replies)
         except (OSError, ValueError):  # ValueError: closed by another thread
             return None
+
+    @contextmanager
+    def _deadline(self, within_s: float) -> Iterator[None]:
+        """Kill the process after this time: its pipes, on which this thread waits, then end."""
+        timer = threading.Timer(within_s, self._expire)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
         finally:
-            overdue.cancel()
+            timer.cancel()
+
+    def _expire(self) -> None:
+        self._is_overdue = True
+        self.kill()
 
     def kill(self) -> None:
         """End it now."""
         self._process.kill()
 
     def end(self) -> int:
-        """Take leave of a process that ended or is about to; returns its exit code."""
+        """Take leave of a process that ended or is about to; its exit code, or `_OVERDUE`."""
         self._process.kill()
         code = self._process.wait()
         for stream in (self._replies, self._complaints):
             stream.close()
         with suppress(OSError):  # the rest of a task that nobody read
             self._tasks.close()
-        return code
+        return _OVERDUE if self._is_overdue else code
 
 
 def _checked(reply: tuple[dict[str, Any], bytes]) -> tuple[dict[str, Any], bytes]:
@@ -225,6 +247,20 @@ def _checked(reply: tuple[dict[str, Any], bytes]) -> tuple[dict[str, Any], bytes
     if "error" in head:
         raise ItemError(ErrorCode(head["error"]), head["detail"])
     return reply
+
+
+def _crashed(exit_code: int) -> ItemError:
+    if exit_code == -signal.SIGKILL:
+        # Not what the image says, but the system: the next run tries it again.
+        detail = (
+            f"its decoder was killed from outside (SIGKILL), {_ATTEMPTS + _KILLS} times: is the "
+            "system short of memory? Lower image.max_decode_bytes, and run again"
+        )
+        return ItemError(ErrorCode.TIMEOUT, detail)
+    detail = f"the decoder crashed ({_told(exit_code)})"
+    if exit_code == -signal.SIGABRT:  # how C++ and Rust end where an allocation fails
+        detail += "; for a large image, image.max_decode_bytes may be too little"
+    return ItemError(ErrorCode.UNREADABLE_IMAGE, detail)
 
 
 def _told(exit_code: int) -> str:
