@@ -30,7 +30,47 @@ def test_a_server_that_gets_slower_is_not_flooded():
     """One that serves 20 at a time: more in flight only wait."""
     concurrency = Concurrency(1024, start=CAREFUL_START)
     rounds(concurrency, 40, lambda bound: 0.5 * max(1, bound / 20))
-    assert 20 <= concurrency.bound <= 160
+    assert 20 <= concurrency.bound <= 40
+
+
+def test_a_server_that_serves_one_at_a_time_gets_one_or_two():
+    concurrency = Concurrency(64, start=START)
+    rounds(concurrency, 400, lambda bound: 0.5 * bound)
+    assert 1 <= concurrency.bound <= 2
+
+
+def test_latency_that_rises_whatever_is_in_flight_is_got_used_to():
+    concurrency = Concurrency(64, start=CAREFUL_START)
+    rounds(concurrency, 10, lambda _: 0.5)
+    rounds(concurrency, 10, lambda _: 5.0)
+    assert concurrency.bound == 64
+
+
+def test_only_latency_that_has_risen_for_longer_is_looked_into():
+    concurrency = Concurrency(64, start=START)
+    rounds(concurrency, 10, lambda _: 0.5)
+    bounds = []
+    for latency_s in (5.0, 0.5, 0.5, 0.5, 0.5):
+        rounds(concurrency, 1, lambda _, latency_s=latency_s: latency_s)
+        bounds.append(concurrency.bound)
+    assert bounds == [64] * 5
+
+
+def test_a_few_slow_answers_say_nothing():
+    concurrency = Concurrency(64, start=START)
+    rounds(concurrency, 10, lambda _: 0.5)
+    for number in range(2000):
+        concurrency.answered(60.0 if number % 8 == 0 else 0.5, in_flight=64)
+        assert concurrency.bound == 64
+
+
+def test_a_wrong_guess_of_the_cause_does_not_last():
+    """A server of 20 that slowed down just as it was looked at."""
+    concurrency = Concurrency(64, start=START)
+    rounds(concurrency, 20, lambda _: 0.1)
+    rounds(concurrency, 4, lambda _: 1.6)
+    rounds(concurrency, 80, lambda bound: 0.5 * max(1, bound / 20))
+    assert 20 <= concurrency.bound <= 40
 
 
 def test_a_full_server_gets_less_and_later_more_again():

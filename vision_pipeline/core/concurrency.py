@@ -7,16 +7,18 @@ from dataclasses import dataclass
 
 START = 32
 CAREFUL_START = 4  # on a server of which nothing is known
-_FIRST_WINDOW = 12  # answers, at least, while the bound doubles: it should not get far
+_FIRST_WINDOW = 12  # answers, at least, at first: doubling should not get far without a look
 _LEAST_WINDOW = 32  # answers, at least, later
-_TOLERANCE = math.log(2)  # how much slower answers may become before a cause is looked for
-_QUEUEING = 0.1  # above the base, likewise a logarithm: growth may cost latency
-_NEAR = 0.3
-_GROWTH = 1.25  # a window, once doubling has ended
+# Of latency above its base, as logarithms:
+_QUEUEING = 0.1  # some of it is likely waiting
+_NEAR = 0.3  # less in flight would leave the server idle
+_TOLERANCE = math.log(2)  # the cause is worth a probe
 _PROBE = 0.6  # of the bound; above 1 / tolerance, or what is kept would be doubted at once
-_EASED = 0.7  # of a probe's shrinking that latency has to follow: then throughput stays
+_EASED = 0.6  # of a probe's shrinking that latency has to follow: then throughput stays
+_DOUBLING, _GROWTH, _CAREFUL_GROWTH = 1.0, 0.5, 0.25  # of the bound a round
 _CUT = 0.7
 _MOST_REST = 64  # windows
+_MOST_AGE = 64  # windows; a wrong base would otherwise stay
 _LEAST_LATENCY_S = 1e-6  # has a logarithm
 
 
@@ -60,13 +62,14 @@ class Concurrency:
     def __init__(self, most: int, *, start: int) -> None:
         self._most = most
         self._exact = float(min(most, start))
+        self._step = _DOUBLING  # an answer
         self._is_unknown = True  # nothing has said stop so far
-        self._is_doubling = True
-        self._base = math.inf  # of latency, its logarithm
+        self._base = math.inf  # latency without waiting, its logarithm
         self._is_doubted = False  # whether latency has risen, and is measured with a fixed bound
         self._before: tuple[int, _Latency] | None = None  # the bound that a probe is held against
         self._has_eased = False  # whether this probe has brought latency down
         self._rest, self._next_rest = 0, 1  # windows without growth
+        self._age = 0  # windows since the last probe
         self._begin(stale=0)
 
     @property
@@ -83,8 +86,7 @@ class Concurrency:
         """
         if 2 * in_flight < self._exact:
             return
-        if self._is_doubling and not self._is_doubted:
-            self._exact = min(self._exact + 1, float(self._most))
+        self._exact = min(self._exact + self._step, float(self._most))
         if self._stale:
             self._stale -= 1
             return
@@ -99,24 +101,42 @@ class Concurrency:
 
     def overloaded(self) -> None:
         """Note that the server says it is full; of several at once only the first."""
-        self._is_unknown = self._is_doubling = False
-        self._before, self._is_doubted = None, False
-        self._exact = max(1.0, _CUT * self._exact)
+        self._is_unknown = self._is_doubted = False
+        self._before = None
+        self._exact, self._step = max(1.0, _CUT * self._exact), _GROWTH
         self._begin(stale=0)
+
+    def _begin(self, *, stale: int) -> None:
+        """Begin a window, after so many answers to what went under another bound."""
+        self._stale = stale
+        self._window: list[float] = []
+        self._wanted = max(_FIRST_WINDOW if self._is_unknown else _LEAST_WINDOW, self.bound)
 
     def _judge(self, now: _Latency) -> None:
         if self._before is not None:
             self._compare(*self._before, now)
-        elif now.centre - self._base <= _TOLERANCE + now.error:
-            self._base, self._is_doubted = min(self._base, now.centre + now.error), False
+        elif now.centre - self._base <= _TOLERANCE + now.error and self._age < _MOST_AGE:
+            self._is_doubted = False
+            self._base = min(self._base, now.centre + now.error)
+            self._age += 1
             self._grow(now)
             self._begin(stale=0)
         elif self._is_doubted:
-            self._is_doubted = self._is_doubling = self._is_unknown = self._has_eased = False
+            self._is_doubted = self._is_unknown = self._has_eased = False
             self._probe(now)
         else:
-            self._is_doubted = True
+            self._is_doubted, self._step = True, 0.0
             self._begin(stale=self.bound)
+
+    def _grow(self, now: _Latency) -> None:
+        is_queueing = now.centre - self._base > _QUEUEING + now.error
+        if is_queueing and self._rest:
+            self._rest -= 1
+            self._step = 0.0
+        elif self._step < _DOUBLING and (is_queueing or self._next_rest > 1):
+            self._step = _CAREFUL_GROWTH * self.bound / self._wanted
+        else:
+            self._step = max(self._step, _GROWTH)
 
     def _probe(self, now: _Latency) -> None:
         self._before = (self.bound, now)
@@ -129,39 +149,23 @@ class Concurrency:
         shrunk = math.log(bound / self.bound)
         is_enough = eased - math.hypot(before.error, now.error) >= _EASED * shrunk
         self._has_eased |= eased >= shrunk / 2
-        if is_enough and self.bound > 1 and not self._is_near_base(now):
+        # Only a base that a probe has found says where the waiting ends.
+        is_near = self._next_rest > 1 and now.centre - self._base <= _NEAR
+        if is_enough and self.bound > 1 and not is_near:
             self._probe(now)
             return
         self._before = None
         if not is_enough:
             self._exact = float(bound)
-        self._settle(now)
+        if not (self._has_eased and is_near):
+            self._base = now.centre
+        self._settle()
         self._begin(stale=0)
 
-    def _is_near_base(self, now: _Latency) -> bool:
-        """Whether a base that a probe has found says that less in flight would cost throughput."""
-        return self._next_rest > 1 and now.centre - self._base <= _NEAR
-
-    def _settle(self, now: _Latency) -> None:
+    def _settle(self) -> None:
+        self._age = 0
         if self._has_eased:
-            if not self._is_near_base(now):
-                self._base = now.centre
             self._rest, self._next_rest = self._next_rest, min(4 * self._next_rest, _MOST_REST)
-            return
-        self._base = now.centre
-        self._rest, self._next_rest = 0, 1
-        self._is_doubling = True
-
-    def _grow(self, now: _Latency) -> None:
-        is_queueing = now.centre - self._base > _QUEUEING + now.error
-        if self._rest and is_queueing:
-            self._rest -= 1
-        elif not self._is_doubling:
-            self._exact = min(max(self._exact + 1, _GROWTH * self._exact), float(self._most))
-
-    def _begin(self, *, stale: int) -> None:
-        """Begin a window, after so many answers to what went under another bound."""
-        self._stale = stale
-        self._window: list[float] = []
-        least = _FIRST_WINDOW if self._is_doubling else _LEAST_WINDOW
-        self._wanted = max(least, self.bound)
+        else:
+            self._rest, self._next_rest = 0, 1
+            self._step = _DOUBLING
