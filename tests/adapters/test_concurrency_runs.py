@@ -137,8 +137,7 @@ def test_a_queue_that_begins_in_mid_run_is_found():
 
     async def fill(server):
         await asyncio.sleep(8)
-        for _ in range(IN_FLIGHT - 10):
-            await server._places.acquire()
+        await asyncio.gather(*(server._places.acquire() for _ in range(IN_FLIGHT - 10)))
 
     latencies_s = latencies_of(lambda dice, _: scattered(dice, 0.5))
     run = Run(Server(latencies_s, at_once=IN_FLIGHT), ITEMS, OPEN, fill)
@@ -156,4 +155,4 @@ def test_places_that_are_added_in_mid_run_are_used():
     latencies_s = latencies_of(lambda dice, _: scattered(dice, 0.5))
     run = Run(Server(latencies_s, at_once=4), ITEMS, OPEN, add)
     assert_nothing_lost(run)
-    assert run.seconds <= 60 + 1.6 * ideal_s(latencies_s[480:], IN_FLIGHT)
+    assert run.seconds <= 60 + 2 * ideal_s(latencies_s[480:], IN_FLIGHT)

@@ -39,6 +39,15 @@ def test_a_server_that_serves_one_at_a_time_gets_one_or_two():
     assert 1 <= concurrency.bound <= 2
 
 
+def test_one_at_a_time_that_gets_slower_is_no_reason_for_more():
+    concurrency = Concurrency(64, start=START)
+    for _ in range(20):
+        concurrency.overloaded()
+    rounds(concurrency, 400, lambda bound: 0.5 * bound)
+    rounds(concurrency, 400, lambda bound: 5.0 * bound)
+    assert concurrency.bound <= 3
+
+
 def test_latency_that_rises_whatever_is_in_flight_is_got_used_to():
     concurrency = Concurrency(64, start=CAREFUL_START)
     rounds(concurrency, 10, lambda _: 0.5)

@@ -125,6 +125,7 @@ class Concurrency:
             self._is_doubted = self._is_unknown = self._has_eased = False
             self._probe(now)
         else:
+            # The bound may have grown meanwhile; a probe needs to know what it alone changes.
             self._is_doubted, self._step = True, 0.0
             self._begin(stale=self.bound)
 
@@ -148,7 +149,8 @@ class Concurrency:
         eased = before.centre - now.centre
         shrunk = math.log(bound / self.bound)
         is_enough = eased - math.hypot(before.error, now.error) >= _EASED * shrunk
-        self._has_eased |= eased >= shrunk / 2
+        # A bound of 1 cannot shrink, and tells nothing.
+        self._has_eased |= eased >= shrunk / 2 or bound == 1
         # Only a base that a probe has found says where the waiting ends.
         is_near = self._next_rest > 1 and now.centre - self._base <= _NEAR
         if is_enough and self.bound > 1 and not is_near:
@@ -163,6 +165,7 @@ class Concurrency:
         self._begin(stale=0)
 
     def _settle(self) -> None:
+        """Grow at once where latency is not ours, and less and less often where it is."""
         self._age = 0
         if self._has_eased:
             self._rest, self._next_rest = self._next_rest, min(4 * self._next_rest, _MOST_REST)
