@@ -151,3 +151,58 @@ def test_a_file_of_very_many_pieces_is_not_followed(kind):
         if kind == "WEBP":
             many = many[:4] + struct.pack("<I", len(many) - 8) + many[8:]
         assert (without_metadata(many, kind) is not None) == is_followed
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [segment(0xDC, b"\0\1secret"), segment(0xF0, b"secret"), segment(0xC8, b"secret")],
+    ids=["a number of lines", "a reserved marker", "an extension"],
+)
+def test_segments_of_a_jpeg_that_no_decoder_needs_go(piece):
+    source = encoded("JPEG")
+    assert without_metadata(source[:2] + piece + source[2:], "JPEG") == source
+
+
+def test_a_number_of_lines_stays_and_bytes_behind_the_fields_of_adobe_go():
+    source = encoded("JPEG")
+    lines, adobe = segment(0xDC, b"\0\x1e"), b"Adobe\0\x64\0\0\0\0\1"
+    long = source[:2] + segment(0xEE, adobe + b"secret") + lines + source[2:]
+    assert without_metadata(long, "JPEG") == source[:2] + segment(0xEE, adobe) + lines + source[2:]
+
+
+def chunk(name, content):
+    return struct.pack(">I", len(content)) + name + content + b"crc."
+
+
+@pytest.mark.parametrize("name", [b"gAMA", b"cHRM", b"sRGB", b"cICP", b"sBIT", b"bKGD", b"pHYs"])
+def test_chunks_of_a_png_that_are_longer_than_they_may_be_go(name):
+    source = encoded("PNG")
+    long = source[:33] + chunk(name, bytes(32) + b"secret") + source[33:]
+    assert without_metadata(long, "PNG") == source
+
+
+def test_an_end_of_a_png_that_holds_something_is_emptied():
+    source = encoded("PNG")
+    assert without_metadata(source[:-12] + chunk(b"IEND", b"secret"), "PNG") == source
+
+
+@pytest.mark.parametrize(("name", "size"), [(b"PLTE", 769), (b"tRNS", 257), (b"IHDR", 14)])
+def test_a_png_whose_decoded_chunks_are_too_long_is_not_followed(name, size):
+    source = encoded("PNG")
+    assert without_metadata(source[:33] + chunk(name, bytes(size)) + source[33:], "PNG") is None
+
+
+@pytest.mark.parametrize(
+    ("extra", "kept"),
+    [
+        (b"\x21\xf9\x04abcd\x06secret\x00", b"\x21\xf9\x04abcd\x00"),
+        (b"\x21\xf9\x06secret\x00", b""),
+        (b"\x21\xf9\x04abcd\x00", b"\x21\xf9\x04abcd\x00"),
+    ],
+)
+def test_of_a_graphic_control_of_a_gif_nothing_but_its_fields_stays(extra, kept):
+    source = encoded("GIF")
+    at = 13 + 3 * 2 ** ((source[10] & 7) + 1)
+    assert without_metadata(source[:at] + extra + source[at:], "GIF") == (
+        source[:at] + kept + source[at:]
+    )

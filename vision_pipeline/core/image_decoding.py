@@ -27,6 +27,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from vision_pipeline.core.decodable import decodable
 from vision_pipeline.core.errors import ErrorCode, ItemError
 from vision_pipeline.core.image_formats import (
     FORMATS_HINT,
@@ -165,7 +166,10 @@ def open_image(
     found = tiff_pages(BytesIO(source), most=max_pages) if is_tiff else TiffPages([0])
     frame = _frame(found.frames, page, max_pages)
     with decoding(name):
-        image = decoder(BytesIO(source), "")
+        readable = decodable(source, name)
+        image = decoder(BytesIO(readable.data), "")
+        if readable.profile is not None:
+            image.info["icc_profile"] = readable.profile
         if frame:
             image.seek(frame)
         width, height = image.size

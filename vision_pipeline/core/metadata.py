@@ -11,12 +11,19 @@ from collections.abc import Callable
 
 # Any marker except stuffed bytes, fill bytes and restarts (ITU-T T.81, table B.1).
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
-_SOI, _EOI, _SOS, _COM = 0xD8, 0xD9, 0xDA, 0xFE
-_APP0, _APP14, _APP15 = 0xE0, 0xEE, 0xEF
+_SOI, _EOI, _SOS, _DNL = 0xD8, 0xD9, 0xDA, 0xDC
+_APP0, _APP14 = 0xE0, 0xEE
+# What decoding needs: frames, tables, scans, restart intervals (T.81, table B.1).
+_DECODED_SEGMENTS = frozenset({*range(0xC0, 0xD0), _SOS, 0xDB, 0xDD}) - {0xC8}
+_DNL_BYTES = 6  # marker, length, number of lines
+_ADOBE_BYTES = 16  # marker, length, name, version, two flags, colour transform
 _JFIF_SEGMENT_BYTES = 18  # marker, length and the fields up to the thumbnail's own two sizes
 
-# Chunks that change how pixels look. Animation chunks are absent: an animated file is not kept.
-_PNG_CHUNKS = frozenset(b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB cICP sBIT bKGD pHYs".split(b" "))
+# Chunks that change how pixels look, and the most bytes that they may hold. Animation chunks are
+# absent: an animated file is not kept.
+_PNG_DECODED = {b"IHDR": 13, b"PLTE": 768, b"tRNS": 256, b"IDAT": 2**31 - 1}
+_PNG_BESIDE = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4, b"sBIT": 4, b"bKGD": 6, b"pHYs": 9}
+_PNG_END = b"\x00\x00\x00\x00IEND\xae\x42\x60\x82"
 _WEBP_CHUNKS = frozenset({b"VP8X", b"ALPH", b"VP8 ", b"VP8L"})
 _WEBP_ANIMATION, _WEBP_METADATA = 0x02, 0x2C  # flags of VP8X: animation; profile, EXIF and XMP
 
@@ -27,6 +34,7 @@ _MOST_PIECES = 20_000
 _GIF_EXTENSION, _GIF_IMAGE, _GIF_TRAILER, _GIF_CONTROL = 0x21, 0x2C, 0x3B, 0xF9
 _GIF_HEADER_BYTES = 13
 _GIF_IMAGE_BYTES = 10
+_GIF_CONTROL_BYTES = 4  # of its only block
 
 
 def without_metadata(source: bytes, image_format: str) -> bytes | None:
@@ -74,9 +82,11 @@ def _kept_segment(marker: int, segment: bytes) -> bytes:
     is_jfif = marker == _APP0 and segment.startswith(b"JFIF\x00", 4)
     if is_jfif and len(segment) >= _JFIF_SEGMENT_BYTES:
         return b"\xff\xe0\x00\x10" + segment[4 : _JFIF_SEGMENT_BYTES - 2] + b"\x00\x00"
-    is_colour = marker == _APP14 and segment.startswith(b"Adobe", 4)
-    is_beside = marker == _COM or _APP0 <= marker <= _APP15
-    return segment if is_colour or not is_beside else b""
+    if marker == _APP14 and segment.startswith(b"Adobe", 4):
+        bounded = segment[4:_ADOBE_BYTES]
+        return segment[:2] + (len(bounded) + 2).to_bytes(2, "big") + bounded
+    is_kept = marker in _DECODED_SEGMENTS or (marker == _DNL and len(segment) == _DNL_BYTES)
+    return segment if is_kept else b""
 
 
 def _png(source: bytes) -> bytes | None:
@@ -86,12 +96,13 @@ def _png(source: bytes) -> bytes | None:
             return None
         name = source[at + 4 : at + 8]
         end = at + 12 + int.from_bytes(source[at : at + 4], "big")
-        if end > len(source) or name == b"acTL":
+        size = end - at - 12
+        if end > len(source) or name == b"acTL" or size > _PNG_DECODED.get(name, size):
             return None
-        if name in _PNG_CHUNKS:
-            pieces.append(source[at:end])
         if name == b"IEND":
-            return b"".join(pieces)
+            return b"".join([*pieces, _PNG_END])
+        if name in _PNG_DECODED or size <= _PNG_BESIDE.get(name, -1):
+            pieces.append(source[at:end])
         at = end
     return None
 
@@ -123,8 +134,11 @@ def _gif(source: bytes) -> bytes | None:
     while source[at] != _GIF_TRAILER:
         start = at
         if source[at] == _GIF_EXTENSION:
-            is_kept = source[at + 1] == _GIF_CONTROL
-            at = _gif_blocks_end(source, at + 2)
+            at = _gif_blocks_end(source, start + 2)
+            is_kept = source[start + 1 : start + 3] == bytes([_GIF_CONTROL, _GIF_CONTROL_BYTES])
+            if is_kept and at - start > _GIF_CONTROL_BYTES + 4:  # further blocks follow it
+                pieces.append(source[start : start + 3 + _GIF_CONTROL_BYTES] + b"\x00")
+                is_kept = False
         elif source[at] == _GIF_IMAGE and source[at + 1 : at + 9] == b"\x00" * 4 + source[6:10]:
             is_kept, images = True, images + 1
             at += _GIF_IMAGE_BYTES + _gif_table_bytes(source[at + 9])
