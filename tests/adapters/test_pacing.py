@@ -124,7 +124,7 @@ class Run:
             endpoint,
             limits=LimitsConfig(**self._limits),
             retry=RetryConfig(**self._retry),
-            clock=Clock(loop.time, asyncio.sleep),
+            clock=Clock(loop.time, asyncio.sleep, random.Random(2).random),
             activity=self.activity,
         )
         slots = asyncio.Semaphore(IN_FLIGHT + 16)
@@ -260,6 +260,49 @@ def test_an_outage_is_waited_out_and_costs_nobody_an_attempt_too_many():
     # Those sent while earlier ones were still answered, and a try now and then.
     assert run.provider.failed <= 4 * IN_FLIGHT
     assert run.activity.seconds[Stage.OUTAGE] == pytest.approx(90, abs=5)
+
+
+@pytest.mark.parametrize("seconds", [20, 90])
+@pytest.mark.parametrize("in_flight", [1, 2, 64])
+@pytest.mark.parametrize("attempts", [1, 6])
+def test_an_outage_loses_no_row_however_few_requests_see_it(seconds, in_flight, attempts):
+    limits = OPEN | {"max_in_flight": in_flight}
+    items = 40 * in_flight
+    run = Run(Provider(), items, limits, outage(5, 5 + seconds), max_attempts=attempts)
+    assert_nothing_lost(run)
+
+
+def test_an_outage_at_the_very_end_is_waited_out_by_the_last_request():
+    run = Run(Provider(), 2, OPEN | {"max_in_flight": 1}, outage(0.9, 60))
+    assert_nothing_lost(run)
+    assert run.seconds <= 120
+
+
+def test_a_server_that_comes_and_goes_loses_no_row():
+    async def flap(provider):
+        while True:
+            await pause(5)
+            provider.is_down = not provider.is_down
+
+    run = Run(Provider(), 3000, OPEN, flap)
+    assert_nothing_lost(run)
+
+
+@pytest.mark.parametrize("attempts", [1, 6])
+def test_one_request_that_the_server_fails_on_is_given_up_soon(attempts):
+    class Fragile(Provider):
+        async def __call__(self, request):
+            if b"poison" not in await request.aread():
+                return await super().__call__(request)
+            await asyncio.sleep(0.02)
+            self.failed += 1
+            return httpx.Response(500, content=b"oops")
+
+    run = Run(Fragile(), 500, OPEN, bodies={30: b'{"user": "poison"}'}, max_attempts=attempts)
+    [error] = run.errors
+    assert (type(error), error.code) == (ItemError, "model_unavailable")
+    assert run.provider.served == 499
+    assert run.provider.failed <= attempts + 3
 
 
 def test_an_outage_longer_than_patience_stops_the_run():

@@ -108,21 +108,24 @@ def test_what_nothing_moves_for_is_told_as_of_now(activity, hand):
     assert activity.news == "the server is busy, next try in 11 s"
     activity.hold(Stage.ENDPOINT)
     assert activity.news == ""
+    activity.outage = (26, "HTTP 503")
+    assert activity.news == ""  # some answer may still come
     activity.outage = (20, "HTTP 503")
     assert activity.news == "no answer for 9 s (HTTP 503)"
 
 
 @pytest.mark.parametrize("stage", [each for each in Stage if each is not Stage.OTHER])
 def test_there_is_advice_for_whatever_held_a_run_up(stage):
-    assert advice({stage: 10.0, Stage.OTHER: 1.0}, is_full=True)
+    assert advice({stage: 10.0, Stage.OTHER: 1.0}, is_full=True, has_shrunk=False)
 
 
 def test_advice_for_slow_answers_depends_on_how_many_were_in_flight():
     seconds = {Stage.ENDPOINT: 10.0}
-    assert "max_in_flight" in advice(seconds, is_full=True)
-    assert "slower" in advice(seconds, is_full=False)
+    assert "max_in_flight" in advice(seconds, is_full=True, has_shrunk=True)
+    assert "slower" in advice(seconds, is_full=False, has_shrunk=True)
+    assert advice(seconds, is_full=False, has_shrunk=False) == "the server's answers bind"
 
 
 @pytest.mark.parametrize("seconds", [{}, {Stage.ENDPOINT: 0.2}, {Stage.OTHER: 99.0}])
 def test_what_is_too_short_or_nobodys_fault_gets_no_advice(seconds):
-    assert advice(seconds, is_full=True) == ""
+    assert advice(seconds, is_full=True, has_shrunk=False) == ""

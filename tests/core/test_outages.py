@@ -1,11 +1,11 @@
 """Whether requests fail by themselves, or the server does."""
 
-from vision_pipeline.core.outages import LONGEST_WAIT_S, Outage
+from vision_pipeline.core.outages import LEAST_WAIT_S, MOST_WAIT_S, Outage
 
 
 def failed(outage, number, *, requests=8, start_s=0.0):
     for each in range(number):
-        outage.failed(each % requests, f"cause {each}", start_s + each)
+        outage.failed(each % requests, start_s + each)
 
 
 def test_a_row_of_failures_of_several_requests_is_an_outage_from_its_beginning():
@@ -13,7 +13,7 @@ def test_a_row_of_failures_of_several_requests_is_an_outage_from_its_beginning()
     failed(outage, 7, start_s=10)
     assert outage.since_s is None
     failed(outage, 1, start_s=20)
-    assert (outage.since_s, outage.cause) == (10, "cause 0")
+    assert (outage.since_s, outage.first_s) == (10, 10)
 
 
 def test_one_request_that_fails_for_ever_is_no_outage():
@@ -35,17 +35,12 @@ def test_an_answer_ends_an_outage():
     failed(outage, 20)
     outage.answered()
     assert outage.since_s is None
-    assert outage.wait_s == 1
     failed(outage, 7, start_s=100)
     assert outage.since_s is None
 
 
-def test_tries_get_rarer_but_never_rare():
+def test_tries_get_rarer_with_the_length_of_an_outage_but_never_rare():
     outage = Outage()
-    failed(outage, 8)
-    waits = []
-    for each in range(40):
-        waits.append(outage.wait_s)
-        outage.failed(each, "still", 100.0 + each)
-    assert waits[:5] == [1, 2, 4, LONGEST_WAIT_S, LONGEST_WAIT_S]
-    assert waits[-1] == LONGEST_WAIT_S
+    failed(outage, 8, start_s=100)
+    waits = [outage.wait_s(now_s) for now_s in (108, 132, 196, 420, 100_000)]
+    assert waits == [LEAST_WAIT_S, 1, 3, 10, MOST_WAIT_S]

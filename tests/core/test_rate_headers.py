@@ -52,6 +52,27 @@ def test_mistral_said_it_in_other_words_before():
     assert (rate.debited_tokens, rate.requests_per_minute) == (1000, None)
 
 
+@pytest.mark.parametrize(
+    ("limit", "left", "reset", "per_minute"),
+    [
+        ("14400", "14399", "6s", None),  # Groq's of a day
+        ("200", "199", "7m12s", None),
+        ("10000", "9990", "1m26.4s", None),
+        ("500", "499", "120ms", 500),
+        ("500", "499", "1s", 500),
+        ("500", "500", "0s", 500),
+        ("500", "499", "soon", 500),
+    ],
+)
+def test_a_limit_of_a_day_is_not_taken_for_one_of_a_minute(limit, left, reset, per_minute):
+    rate = read(
+        x_ratelimit_limit_requests=limit,
+        x_ratelimit_remaining_requests=left,
+        x_ratelimit_reset_requests=reset,
+    )
+    assert rate.requests_per_minute == per_minute
+
+
 def test_openai_says_limits_and_when_the_exhausted_ones_are_reset():
     rate = read_rate_headers(OPENAI, now=NOW)
     assert (rate.requests_per_minute, rate.tokens_per_minute) == (500, 30_000)

@@ -47,6 +47,7 @@ class Bench:
         self.fresh = False
         self.retry: frozenset[str] = frozenset()
         self.grace_s = 5.0
+        self.slots = 8
         self.is_changed: Callable[[Sequence[tuple[str, str]]], list[bool]] | None = None
 
     def services(self) -> Services:
@@ -68,7 +69,7 @@ class Bench:
             ledger=self.ledger,
             results=ResultStore(OutputFolder(self.root)),
             progress=Progress(),
-            slots=asyncio.Semaphore(8),
+            slots=asyncio.Semaphore(self.slots),
             preparing=asyncio.Semaphore(4),
             is_changed=self.is_changed,
             stop=Stop(),

@@ -167,6 +167,19 @@ async def test_a_refused_key_stops_the_run_and_the_same_command_finishes_it(benc
     assert summary.cost_usd == pytest.approx(3 * 120e-6)
 
 
+async def test_shards_of_one_item_do_not_keep_requests_from_going_side_by_side(bench):
+    bench.source = ListSource([f"item {number}" for number in range(40)])
+    bench.settings = {"output": {"path": bench.root, "shard_size": 1}}
+    bench.slots = 40
+    bench.answers_with(caption)
+    bench.model.hold = asyncio.Event()
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(bench.run())
+        await bench.model.was_asked(40)
+        bench.model.hold.set()
+    assert running.result().ok == 40
+
+
 async def test_a_run_that_was_cut_off_keeps_its_manifest(bench):
     bench.answers_with(lambda _: AccessError("no"))
     with pytest.raises(AccessError):

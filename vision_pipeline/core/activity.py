@@ -12,6 +12,7 @@ from enum import StrEnum
 from vision_pipeline.core.limits import MINUTE_S
 
 _NEWS_S = 2.0  # a shorter wait is no news
+_SILENCE_S = 5.0  # after a failure; some answer comes sooner where the server is there
 
 
 class Stage(StrEnum):
@@ -83,7 +84,8 @@ class Activity:
         failed: Requests that failed in a way that may pass.
         requests: The quota of requests.
         tokens: The quota of tokens.
-        outage: Since when nothing is answered, and what the latest failure said; None otherwise.
+        outage: When the first of the failures came since which nothing is answered, and what the
+            latest said; None while the latest request was answered.
         seconds: Charged so far, by stage.
     """
 
@@ -108,7 +110,7 @@ class Activity:
     def news(self) -> str:
         """Why nothing moves, in words; "" as long as something does."""
         now_s = self.now_s()
-        if self.outage is not None:
+        if self.outage is not None and now_s - self.outage[0] >= _SILENCE_S:
             since_s, cause = self.outage
             return f"no answer for {now_s - since_s:.0f} s ({cause})"
         left_s = self._until_s - now_s

@@ -28,16 +28,18 @@ _ADVICE = {
     Stage.STORAGE: "writing binds: a faster disk for output.path and output.ledger",
     Stage.OTHER: "",
 }
-_MORE_IN_FLIGHT = "the server's answers bind: a higher limits.max_in_flight may help"
-_SLOW_SERVER = "the server's answers bind, and more requests at once made it slower"
+_SERVER = "the server's answers bind"
+_MORE_IN_FLIGHT = f"{_SERVER}: a higher limits.max_in_flight may help"
+_SLOW_SERVER = f"{_SERVER}, and more requests at once made it slower"
 
 
-def advice(seconds: Mapping[Stage, float], *, is_full: bool) -> str:
+def advice(seconds: Mapping[Stage, float], *, is_full: bool, has_shrunk: bool) -> str:
     """The one thing that would have shortened a run most; "" for a run too short to tell.
 
     Args:
         seconds: Where its time went.
         is_full: Whether as many requests were in flight as the configuration allows.
+        has_shrunk: Whether fewer are by now than were before, since the server served no more.
     """
     if not seconds:
         return ""
@@ -45,5 +47,7 @@ def advice(seconds: Mapping[Stage, float], *, is_full: bool) -> str:
     if seconds[stage] < _WORTH_SAYING_S:
         return ""
     if stage is Stage.ENDPOINT:
-        return _MORE_IN_FLIGHT if is_full else _SLOW_SERVER
+        if is_full:
+            return _MORE_IN_FLIGHT
+        return _SLOW_SERVER if has_shrunk else _SERVER
     return _ADVICE[stage]

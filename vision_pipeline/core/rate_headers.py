@@ -11,6 +11,7 @@ from email.utils import parsedate_to_datetime
 
 MAX_DIGITS = 15  # a longer number is no limit and no wait
 
+_LONGEST_MINUTE_S = 600.0  # what a minute's limit may seem to take, as resets are rounded
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -53,14 +54,15 @@ def read_rate_headers(headers: Mapping[str, str], *, now: datetime) -> RateHeade
         now: The time at which the response came, UTC; for Retry-After as a date.
     """
     return RateHeaders(
-        requests_per_minute=_first_count(
-            headers, "x-ratelimit-limit-req-minute", "x-ratelimit-limit-requests"
+        requests_per_minute=_either(
+            _first_count(headers, "x-ratelimit-limit-req-minute"),
+            _openai_limit(headers, "requests"),
         ),
-        tokens_per_minute=_first_count(
-            headers,
-            "x-ratelimit-limit-tokens-minute",
-            "x-ratelimitbysize-limit-minute",
-            "x-ratelimit-limit-tokens",
+        tokens_per_minute=_either(
+            _first_count(
+                headers, "x-ratelimit-limit-tokens-minute", "x-ratelimitbysize-limit-minute"
+            ),
+            _openai_limit(headers, "tokens"),
         ),
         retry_after_s=_retry_after_s(headers, now),
         requests_left=_first_count(headers, "x-ratelimit-remaining-req-minute"),
@@ -79,6 +81,26 @@ def _first_count(headers: Mapping[str, str], *names: str) -> int | None:
         if value.isdecimal() and len(value) <= MAX_DIGITS:
             return int(value)
     return None
+
+
+def _either(first: int | None, second: int | None) -> int | None:
+    return second if first is None else first
+
+
+def _openai_limit(headers: Mapping[str, str], what: str) -> int | None:
+    """The limit of a minute; None where the time until it is whole again tells of a longer one.
+
+    OpenAI (free plan) and Groq give the limit of a day in the same header.
+    """
+    limit = _first_count(headers, f"x-ratelimit-limit-{what}")
+    left = _first_count(headers, f"x-ratelimit-remaining-{what}")
+    reset_s = duration_s(headers.get(f"x-ratelimit-reset-{what}", ""))
+    if limit is None or left is None or reset_s is None or left >= limit:
+        return limit
+    # In whole seconds a reset says nothing of a period: one request of many comes back in one.
+    is_rounded = reset_s <= 1
+    period_s = reset_s * limit / (limit - left)
+    return None if period_s > _LONGEST_MINUTE_S and not is_rounded else limit
 
 
 def _retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:

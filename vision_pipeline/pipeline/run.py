@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -22,7 +23,8 @@ from vision_pipeline.pipeline.plan import Run, plan_run
 from vision_pipeline.pipeline.services import Services
 
 # Shards that wait for their slowest items while later ones are worked on; their rows are in memory.
-MAX_OPEN_SHARDS = 16
+LEAST_OPEN_SHARDS = 16
+_OPEN_ITEMS = 3  # times what may be in flight: of small shards more are open
 WORST_CASE_FACTOR = 2  # of estimated input tokens: those of images are exact, those of text are not
 
 AnalyzeShard = Callable[[Asker, int], Awaitable[int]]
@@ -117,7 +119,7 @@ async def work_through(services: Services, run: Run, analyze: AnalyzeShard) -> N
     """
     asker = Asker(services, run.run_id, await _budget(services, run.run_id))
     services.progress.done = run.items - await _left(services, run)
-    turns = asyncio.Semaphore(MAX_OPEN_SHARDS)
+    turns = asyncio.Semaphore(_open_shards(services, run))
 
     async def one(shard: int) -> None:
         async with turns:
@@ -130,6 +132,11 @@ async def work_through(services: Services, run: Run, analyze: AnalyzeShard) -> N
         raise services.stop.cause
     if failures:
         raise failures[0]
+
+
+def _open_shards(services: Services, run: Run) -> int:
+    most = services.config.limits.max_in_flight
+    return max(LEAST_OPEN_SHARDS, math.ceil(_OPEN_ITEMS * most * run.shards / max(1, run.items)))
 
 
 async def _budget(services: Services, run_id: str) -> Budget:
@@ -222,7 +229,11 @@ def _timing(services: Services) -> dict[str, Any]:
             "tokens_per_minute": activity.tokens.limit,
         },
         "seconds_by_stage": {stage.value: round(s, 3) for stage, s in activity.by_stage()},
-        "advice": advice(activity.seconds, is_full=activity.most_in_flight >= most),
+        "advice": advice(
+            activity.seconds,
+            is_full=activity.most_in_flight >= most,
+            has_shrunk=activity.room < activity.most_in_flight,
+        ),
     }
 
 

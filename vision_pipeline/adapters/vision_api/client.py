@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import random
+import math
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
 from itertools import count
@@ -16,7 +16,14 @@ from vision_pipeline.adapters.vision_api.endpoint import MIN_SECRET_CHARS, Endpo
 from vision_pipeline.adapters.vision_api.pacer import SYSTEM_CLOCK, Clock, Pacer, Turn
 from vision_pipeline.core.activity import Activity
 from vision_pipeline.core.config import LimitsConfig, RetryConfig
-from vision_pipeline.core.errors import EndpointError, ErrorCode, ItemError, RetryableError
+from vision_pipeline.core.errors import (
+    EndpointError,
+    ErrorCode,
+    ItemError,
+    PipelineError,
+    RetryableError,
+)
+from vision_pipeline.core.failures import Failures
 from vision_pipeline.core.limits import backoff_s
 from vision_pipeline.core.protocol import BrokenReplyError, excerpt, read_reply
 from vision_pipeline.core.rate_headers import read_rate_headers
@@ -81,14 +88,14 @@ class VisionApi:
         """
         line = await self._open()
         number, ready_s = next(self._numbers), self._clock.now()
-        failures, tried_s = 0, 0.0
+        failures, tries, tried_s = Failures(), 0, 0.0
         while True:
             async with self._pacer.turn(number, estimated_tokens) as turn:
                 outcome = await _outlast_cancel(self._exchange(line, body, turn))
             if isinstance(outcome, bytes):
                 return ReceivedReply(
                     body=outcome,
-                    attempts=failures + 1,
+                    attempts=tries + 1,
                     queued_s=turn.sent_s - ready_s,
                     latency_s=self._clock.now() - turn.sent_s,
                     answered_at=datetime.now(UTC),
@@ -97,28 +104,38 @@ class VisionApi:
                 await self._clock.sleep(turn.again_s)
             if not turn.is_own_failure:
                 continue
-            failures += 1
-            wait_s = outcome.retry_after_s or backoff_s(failures, jitter=random.random())
+            failures.add(self._clock.now(), served_s=self._served_s)
+            tries += 1
+            wait_s = outcome.retry_after_s or backoff_s(tries, jitter=self._clock.jitter())
             # Only what this request took: queueing for the limit is no failure.
             tried_s += self._clock.now() - turn.sent_s + wait_s
-            self._give_up(outcome, failures, tried_s)
+            if self._is_hopeless(failures) or tried_s >= self._retry.max_elapsed_s:
+                raise self._given_up(outcome, tries, tried_s) from outcome
             await self._clock.sleep(wait_s)
+            if self._is_hopeless(failures):  # others were served while it waited
+                raise self._given_up(outcome, tries, tried_s) from outcome
 
     async def aclose(self) -> None:
         """Close the connections."""
         if self._line is not None:
             await self._line.aclose()
 
-    def _give_up(self, error: RetryableError, failures: int, tried_s: float) -> None:
+    @property
+    def _served_s(self) -> float:
+        """When the latest of the requests that were served was sent; inf before the first."""
+        return self._pacer.served_s if self._has_served else math.inf
+
+    def _is_hopeless(self, failures: Failures) -> bool:
         most = self._retry.max_attempts
         if not self._answered:
             most = min(most, FIRST_CONTACT_ATTEMPTS)
-        if failures < most and tried_s < self._retry.max_elapsed_s:
-            return
+        return failures.own >= most and failures.is_own(served_s=self._served_s)
+
+    def _given_up(self, error: RetryableError, tries: int, tried_s: float) -> PipelineError:
         if not self._answered:
-            raise EndpointError(f"the server does not answer: {error.detail}") from error
-        detail = f"after {failures} attempts, {tried_s:.0f} s with the next wait: {error.detail}"
-        raise ItemError(error.code, detail) from error
+            return EndpointError(f"the server does not answer: {error.detail}")
+        detail = f"after {tries} attempts, {tried_s:.0f} s with the next wait: {error.detail}"
+        return ItemError(error.code, detail)
 
     async def _exchange(self, line: Line, body: bytes, turn: Turn) -> bytes | RetryableError:
         """One request, and its reply or why it has to be tried again; the pacer hears it first."""
@@ -197,6 +214,9 @@ def _read_reply(content: bytes) -> VisionReply:
 
 
 async def _read(response: httpx.Response) -> bytes:
+    if "," in response.headers.get("content-encoding", ""):
+        # Each layer may unpack one chunk to a thousand times its size before any count of bytes.
+        raise failure(Failure.BROKEN_REPLY, "the reply is compressed more than once")
     content = bytearray()
     is_refusal = response.status_code != _OK
     async for chunk in response.aiter_bytes():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -29,10 +30,12 @@ class Clock:
     Attributes:
         now: Seconds that never run backwards.
         sleep: Waits for that many seconds.
+        jitter: Uniform in [0, 1), so that what failed together is not tried again together.
     """
 
     now: Callable[[], float] = monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    jitter: Callable[[], float] = random.random
 
 
 SYSTEM_CLOCK = Clock()
@@ -74,6 +77,9 @@ class Pacer:
         patience_s: For how long refusals or failures without a single answer are borne.
         clock: How time passes.
         activity: Told what the next request waits for.
+
+    Attributes:
+        served_s: When the latest of the requests that were served was sent.
     """
 
     def __init__(
@@ -94,6 +100,7 @@ class Pacer:
         activity.room = self._concurrency.bound
         self._paused_s = self._resume_s = 0.0
         self._pauses = Pauses(patience_s=patience_s)
+        self.served_s = -math.inf
 
     @asynccontextmanager
     async def turn(self, request: int, estimated_tokens: int) -> AsyncIterator[Turn]:
@@ -170,6 +177,7 @@ class Pacer:
     def answered(self, turn: Turn, *, total_tokens: int, completion_tokens: int) -> None:
         """Note a success, and what it was charged where the headers do not say."""
         now_s = self._clock.now()
+        self.served_s = max(self.served_s, turn.sent_s)
         charged = turn.rate.debited_tokens
         self._over(turn, total_tokens if charged is None else charged, now_s)
         self._tokens.expect(completion_tokens)
@@ -187,16 +195,16 @@ class Pacer:
         now_s = self._clock.now()
         self._activity.failed += 1
         was_out = self._outage.since_s is not None
-        self._outage.failed(turn.request, error.detail, now_s)
+        self._outage.failed(turn.request, now_s)
+        self._activity.outage = (self._outage.first_s, error.detail)
         since_s = self._outage.since_s
         if since_s is None:
             return True
-        wait_s = error.retry_after_s or self._outage.wait_s
+        wait_s = error.retry_after_s or self._outage.wait_s(now_s)
         if now_s + wait_s - since_s > self._patience_s:
             raise EndpointError(
                 f"nothing was answered for {now_s - since_s:.0f} s: {error.detail}"
             ) from error
-        self._activity.outage = (since_s, self._outage.cause)
         if not was_out:
             self._concurrency.overloaded()
         if turn.sent_s >= self._paused_s:
