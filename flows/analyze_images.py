@@ -15,6 +15,7 @@ from prefect.exceptions import TerminationSignal
 from prefect.logging import get_run_logger
 from prefect.tasks import Task
 
+from flows.quota import quota_server
 from flows.summary import markdown
 from vision_pipeline.core.config import RunConfig
 from vision_pipeline.core.errors import ConfigError
@@ -77,7 +78,8 @@ async def analyze_images(
     with tags(config.model.provider, config.model.name, config.name):
         key = await _secret(config.model.api_key_block)
         wish = Wish(fresh, frozenset(retry or ()), wait)
-        async with open_services(config, wish, api_key=key) as services:
+        server = quota_server(config.limits)
+        async with open_services(config, wish, api_key=key, quota_server=server) as services:
             summary = await carry_out(services, _as_task)
         await _publish(config.name, summary)
     return summary

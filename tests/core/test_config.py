@@ -11,6 +11,7 @@ from vision_pipeline.core.config import (
     OutputConfig,
     RetryConfig,
     RunConfig,
+    SharedQuotaConfig,
     SourceConfig,
 )
 
@@ -26,6 +27,7 @@ SECTIONS = [
     ModelConfig,
     ImageConfig,
     LimitsConfig,
+    SharedQuotaConfig,
     RetryConfig,
     BudgetConfig,
     OutputConfig,

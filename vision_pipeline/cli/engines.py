@@ -24,10 +24,15 @@ from vision_pipeline.wiring.watch import Watch, watching
 def run_local(
     config: RunConfig, wish: Wish = AS_USUAL, *, progress: Progress, stop: Stop
 ) -> Summary:
-    """The job in this process, without Prefect."""
+    """The job in this process, without Prefect but for a quota that it keeps for several."""
+    server = None
+    if config.limits.shared.name is not None:
+        from flows.quota import quota_server
+
+        server = quota_server(config.limits)
 
     async def job() -> Summary:
-        async with open_services(config, wish) as services:
+        async with open_services(config, wish, quota_server=server) as services:
             return await carry_out(services, analyze_shard)
 
     with watching(Watch(progress, stop, _stop_on_signals)):
