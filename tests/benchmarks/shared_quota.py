@@ -47,10 +47,10 @@ TOKENS = {"requests_per_minute": 100_000, "tokens_per_minute": 40_000}
 WINDOW = ("--requests-per-minute", str(60 * PER_S))
 TOLD_BUCKET = (*BUCKET, "--retry-after", "seconds")
 SCENARIOS = {
-    "bucket, leased": Scenario(2400, TOLD_BUCKET, GIVEN),
-    "bucket, no lease, limits: auto": Scenario(2400, TOLD_BUCKET, {}, is_shared=False),
-    "window, leased": Scenario(2400, WINDOW, GIVEN),
-    "window, no lease, limits: auto": Scenario(2400, WINDOW, {}, is_shared=False),
+    "bucket, leased": Scenario(1800, TOLD_BUCKET, GIVEN),
+    "bucket, no lease, limits: auto": Scenario(1800, TOLD_BUCKET, {}, is_shared=False),
+    "window, leased": Scenario(1800, WINDOW, GIVEN),
+    "window, no lease, limits: auto": Scenario(1800, WINDOW, {}, is_shared=False),
     "window of tokens, leased": Scenario(
         1600, ("--requests-per-minute", "100000", "--tokens-per-minute", "40000"), TOKENS
     ),
