@@ -41,7 +41,7 @@ def run_prefect(
     # What the flow says goes to its server; this terminal has the progress display.
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     # The flows come first: their package holds settings that Prefect reads when it is imported.
-    from flows.analyze_images import TerminationSignal, analyze_images
+    from flows.analyze_images import AlertError, TerminationSignal, analyze_images
 
     async def job() -> Summary:
         return await analyze_images(
@@ -51,6 +51,8 @@ def run_prefect(
     try:
         with watching(Watch(progress, stop, _stop_on_signals)):
             return _run(job())
+    except AlertError as error:  # the exit code and the summary say as much
+        return error.summary
     except TerminationSignal:  # before the run was open, or after
         raise StoppedError("stopped; the same command goes on from here") from None
     except RuntimeError as error:

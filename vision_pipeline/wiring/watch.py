@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
@@ -17,17 +18,19 @@ def _no_signals(_stop: Stop) -> AbstractContextManager[None]:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What a command line sees and says while a run is open, whatever engine drives it.
+    """What is seen of a run and said to it while it is open, whatever engine drives it.
 
     Attributes:
         progress: The counters that the run raises.
         stop: Raised to end the run early.
         signals: While open, signals raise `stop`; entered after an engine has set its own handlers.
+        grace_s: How long requests on the wire may take to finish at most once the run stops.
     """
 
     progress: Progress
     stop: Stop
     signals: Callable[[Stop], AbstractContextManager[None]] = _no_signals
+    grace_s: float = math.inf
 
 
 _watched: ContextVar[Watch | None] = ContextVar("watched", default=None)
