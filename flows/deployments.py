@@ -10,11 +10,11 @@ from prefect.client.schemas.objects import (
     ConcurrencyLimitStrategy,
     StateType,
 )
-from prefect.deployments.runner import EntrypointType
 from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.schedules import Schedule
+from prefect.types.entrypoint import EntrypointType
 
 from flows.analyze_images import analyze_images
 from vision_pipeline.core.config import RunConfig
@@ -71,8 +71,10 @@ def end_killed_runs() -> dict[str, Any]:
         ),
         actions=[
             ChangeFlowRunState(
+                name="Crashed",
                 state=StateType.CRASHED,
                 message="Its process was killed; the next run goes on where it was.",
+                force=False,
             )
         ],
     )

@@ -6,9 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
-import tomllib
-from collections.abc import Coroutine, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Coroutine, Iterator
 from typing import Any
 
 from vision_pipeline.core.config import RunConfig
@@ -94,20 +92,3 @@ def _stop_on_signals(stop: Stop) -> Iterator[None]:
         for number, handler in zip(numbers, previous, strict=True):
             loop.remove_signal_handler(number)
             signal.signal(number, handler)
-
-
-def server_is_set(environment: Mapping[str, str]) -> bool:
-    """Whether Prefect has a server to talk to, by environment or by its active profile.
-
-    Prefect itself is not imported for that: it takes a second.
-    """
-    if "PREFECT_API_URL" in environment:
-        return bool(environment["PREFECT_API_URL"].strip())
-    home = Path(environment.get("PREFECT_HOME", "~/.prefect")).expanduser()
-    try:
-        profiles = tomllib.loads((home / "profiles.toml").read_text("utf-8"))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):
-        return False
-    active = environment.get("PREFECT_PROFILE") or profiles.get("active")
-    profile = profiles.get("profiles", {}).get(active, {})
-    return bool(isinstance(profile, dict) and profile.get("PREFECT_API_URL"))

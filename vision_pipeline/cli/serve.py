@@ -64,7 +64,7 @@ def _serve(
     For several machines, or runs that outlive a terminal, see prefect.yaml.
     """
     loaded = load_config(config, source=source, output=output, settings=settings)
-    from vision_pipeline.cli.engines import check_server, server_url
+    from vision_pipeline.cli.servers import check_server, server_url
 
     url = server_url(os.environ)
     if url is None:

@@ -111,7 +111,15 @@ async def carry_out(services: Services, analyze: AnalyzeShard) -> Summary:
     log.info("run %(run_id)s begins: %(items)d items, %(shards)d shards to do", ids, extra=ids)
     await work_through(services, run, analyze)
     seconds = monotonic() - started_s
-    return await asyncio.to_thread(sum_up, services, run, now=datetime.now(UTC), seconds=seconds)
+    summary = await asyncio.to_thread(sum_up, services, run, now=datetime.now(UTC), seconds=seconds)
+    told = ids | {"ok": summary.ok, "errors": summary.failed, "calls": summary.calls}
+    told |= {"cost_usd": summary.cost_usd, "seconds": summary.seconds}
+    log.info(
+        "run %(run_id)s ends: %(ok)d answered, %(errors)d errors, %(calls)d calls, %(seconds).1f s",
+        told,
+        extra=told,
+    )
+    return summary
 
 
 async def work_through(services: Services, run: Run, analyze: AnalyzeShard) -> None:
