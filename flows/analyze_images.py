@@ -15,6 +15,7 @@ from prefect.tasks import Task
 
 from flows.artifacts import publish, shown
 from flows.logs import ship_logs
+from flows.summary import in_a_line
 from vision_pipeline.core.config import RunConfig
 from vision_pipeline.core.errors import ConfigError, RunError
 from vision_pipeline.pipeline.ask import Asker
@@ -103,7 +104,7 @@ async def analyze_images(
     except RunError as error:
         # Not raised: to Prefect that is a crash of the code, with a traceback in the log.
         return Failed(message=str(error), data=error)  # type: ignore[return-value]
-    return Completed(message=_told(summary), data=summary)  # type: ignore[return-value]
+    return Completed(message=in_a_line(summary), data=summary)  # type: ignore[return-value]
 
 
 async def _analyzed(config: RunConfig, wish: Wish) -> Summary:
@@ -124,13 +125,6 @@ def _watch() -> Watch:
     if context and context.flow_run and context.flow_run.deployment_id:
         return replace(current_watch(), grace_s=CANCEL_GRACE_S)
     return current_watch()
-
-
-def _told(summary: Summary) -> str:
-    if summary.run_id is None:
-        return "nothing to do"
-    cost = "" if summary.cost_usd is None else f", {summary.cost_usd:.4f} USD"
-    return f"{summary.ok:,} answered, {summary.failed:,} errors{cost}"
 
 
 async def _secret(block: str | None) -> str | None:

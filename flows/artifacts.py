@@ -19,7 +19,7 @@ from prefect.artifacts import (
 from prefect.exceptions import PrefectException
 from prefect.logging import get_run_logger
 
-from flows.summary import markdown
+from flows.summary import in_a_line, markdown
 from vision_pipeline.pipeline.progress import Progress
 from vision_pipeline.pipeline.run import Summary
 
@@ -43,7 +43,9 @@ async def shown(name: str, progress: Progress) -> AsyncIterator[None]:
 
 async def publish(name: str, summary: Summary) -> None:
     """Store the summary as the artifact `NAME-summary`."""
-    artifact = acreate_markdown_artifact(markdown(name, summary), key=_key(name, "summary"))
+    artifact = acreate_markdown_artifact(
+        markdown(name, summary), key=_key(name, "summary"), description=in_a_line(summary)
+    )
     if (error := await _within(SUMMARY_TIMEOUT_S, artifact)) is not None:
         get_run_logger().warning("the summary artifact was not stored: %s", error)
 
@@ -83,6 +85,8 @@ def description(progress: Progress) -> str:
         return f"waiting for {progress.waits_for}"
     if progress.total is None:
         return "listing the source"
+    if not progress.total:
+        return "nothing to do"
     left_s = progress.left_s() if progress.total > progress.done else None
     parts = [
         f"{progress.done:,} of {progress.total:,}",

@@ -29,7 +29,10 @@ ONE_AT_A_TIME = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLi
 
 
 def recipe(file: str) -> dict[str, Any]:
-    """A step of prefect.yaml: read a recipe, as the parameter `{{ ID.config }}` of a deployment.
+    """A step of prefect.yaml: read a recipe, for the `parameters` and `tags` of a deployment.
+
+    Returns:
+        `config`: the parameter; `tags`: who is asked.
 
     Raises:
         ConfigError: The file cannot be read, or a key or value is wrong.
@@ -38,7 +41,8 @@ def recipe(file: str) -> dict[str, Any]:
         text = Path(file).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: cannot be read: {error}") from None
-    return {"config": parameter(parse_config(text, file=file))}
+    config = parse_config(text, file=file)
+    return {"config": parameter(config), "tags": tags(config)}
 
 
 def parameter(config: RunConfig) -> dict[str, Any]:
@@ -46,11 +50,16 @@ def parameter(config: RunConfig) -> dict[str, Any]:
     return config.model_dump(mode="json", exclude_unset=True)
 
 
+def tags(config: RunConfig) -> list[str]:
+    """What runs of a recipe are found by."""
+    return [TAG, config.model.provider, config.model.name]
+
+
 def end_killed_runs() -> dict[str, Any]:
     """A step of prefect.yaml: runs whose process was killed end as crashed, soon after.
 
-    A server does not notice that by itself: such a run would stay running for ever. May be called
-    again at any time.
+    A server does not notice that by itself: such a run would stay running for ever. An automation
+    that is there already is left alone, since an update forgets whom it waits for.
     """
     finals = (StateType.COMPLETED, StateType.FAILED, StateType.CANCELLED, StateType.CRASHED)
     heartbeat = "prefect.flow-run.heartbeat"
@@ -80,10 +89,10 @@ def end_killed_runs() -> dict[str, Any]:
     )
     with get_client(sync_client=True) as client:
         known = client.read_automations_by_name(AUTOMATION)
-        if known:
-            client.update_automation(known[0].id, automation)
-        else:
+        if not known:
             client.create_automation(automation)
+        elif (known[0].trigger, known[0].actions) != (automation.trigger, automation.actions):
+            client.update_automation(known[0].id, automation)
     return {}
 
 
@@ -97,7 +106,7 @@ def serve(config: RunConfig, schedule: Schedule) -> None:
         name=config.name,
         schedule=schedule,
         parameters={"config": parameter(config), "wait": True},
-        tags=[TAG],
+        tags=tags(config),
         limit=1,
         global_limit=ONE_AT_A_TIME,
         print_starting_message=False,

@@ -29,6 +29,14 @@ def markdown(name: str, summary: Summary) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def in_a_line(summary: Summary) -> str:
+    """What became of a run, for lists of runs and artifacts."""
+    if summary.run_id is None:
+        return "nothing to do"
+    cost = "" if summary.cost_usd is None else f", {summary.cost_usd:.4f} USD"
+    return f"{summary.ok:,} answered, {summary.failed:,} errors{cost}"
+
+
 def _counts(summary: Summary) -> list[tuple[str, object]]:
     cost = "unknown (no list price)" if summary.cost_usd is None else f"{summary.cost_usd:.4f} USD"
     return [
