@@ -10,23 +10,23 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import FlowRunContext
 from prefect.exceptions import TerminationSignal
-from prefect.states import Completed, Failed
+from prefect.states import Cancelled, Completed, Failed
 from prefect.tasks import Task
 
 from flows.artifacts import publish, shown
 from flows.logs import ship_logs
 from flows.summary import in_a_line
 from vision_pipeline.core.config import RunConfig
-from vision_pipeline.core.errors import ConfigError, RunError
+from vision_pipeline.core.errors import ConfigError, RunError, StoppedError
 from vision_pipeline.pipeline.ask import Asker
 from vision_pipeline.pipeline.run import Summary, carry_out
 from vision_pipeline.pipeline.shard import analyze_shard
 from vision_pipeline.wiring.services import Wish, open_services
-from vision_pipeline.wiring.watch import Watch, current_watch, watching
+from vision_pipeline.wiring.watch import Watch, current_watch, stop_on_signals, watching
 
 __all__ = ["AlertError", "TerminationSignal", "analyze_images"]
 
-# Prefect kills a cancelled run of a deployment after 30 s; what is in flight finishes before.
+# Prefect kills a cancelled run of a deployment 30 s after its signal.
 CANCEL_GRACE_S = 20.0
 
 ship_logs()
@@ -72,7 +72,10 @@ async def _is_infrastructure(_task: Task[..., Any], _run: TaskRun, state: State[
     retry_condition_fn=_is_infrastructure,
 )
 async def _shard(shard: int) -> int:
-    return await analyze_shard(_asker.get(), shard)
+    try:
+        return await analyze_shard(_asker.get(), shard)
+    except RunError as error:
+        return _ended(error)  # type: ignore[return-value]
 
 
 # Not a parameter: Prefect walks through parameters, and this one holds every open service.
@@ -102,8 +105,7 @@ async def analyze_images(
         if config.alerts.are_due(rows=summary.items, errors=summary.failed):
             raise AlertError(config, summary)
     except RunError as error:
-        # Not raised: to Prefect that is a crash of the code, with a traceback in the log.
-        return Failed(message=str(error), data=error)  # type: ignore[return-value]
+        return _ended(error)  # type: ignore[return-value]
     return Completed(message=in_a_line(summary), data=summary)  # type: ignore[return-value]
 
 
@@ -120,11 +122,18 @@ async def _analyzed(config: RunConfig, wish: Wish) -> Summary:
     return summary
 
 
+def _ended(error: RunError) -> State[Any]:
+    """The state that says so; an error that is raised is a fault in the code to Prefect's log."""
+    state = Cancelled if isinstance(error, StoppedError) else Failed
+    return state(message=str(error), data=error)
+
+
 def _watch() -> Watch:
     context = FlowRunContext.get()
-    if context and context.flow_run and context.flow_run.deployment_id:
-        return replace(current_watch(), grace_s=CANCEL_GRACE_S)
-    return current_watch()
+    if not (context and context.flow_run and context.flow_run.deployment_id):
+        return current_watch()
+    # Prefect's own handler breaks the event loop, and with it what is on the wire.
+    return replace(current_watch(), signals=stop_on_signals, grace_s=CANCEL_GRACE_S)
 
 
 async def _secret(block: str | None) -> str | None:

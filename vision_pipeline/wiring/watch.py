@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
@@ -49,3 +51,34 @@ def watching(watch: Watch) -> Iterator[None]:
 def current_watch() -> Watch:
     """Who watches here; where nobody does, counters that nobody reads."""
     return _watched.get() or Watch(Progress(), Stop())
+
+
+@contextmanager
+def stop_on_signals(stop: Stop) -> Iterator[None]:
+    """Within the block SIGINT and SIGTERM raise `stop`, in place of what they did before.
+
+    The first one lets requests on the wire finish, for they are paid for; the second cancels the
+    task that entered the block. Only a main thread hears signals; elsewhere nothing changes.
+    """
+    loop = asyncio.get_running_loop()
+    job = asyncio.current_task()
+
+    def on_signal() -> None:
+        if stop.requested.is_set() and job is not None:
+            job.cancel()
+        stop.by_user()
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    previous = [signal.getsignal(number) for number in numbers]
+    try:
+        for number in numbers:
+            loop.add_signal_handler(number, on_signal)
+    except (NotImplementedError, RuntimeError, ValueError):  # Windows, or not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, previous, strict=True):
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler)
