@@ -1,32 +1,54 @@
 """The flow `analyze_images`: plan, one task per shard, a summary."""
 
-import asyncio
-import re
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import Any
 
-import httpx
 from prefect import flow, runtime, tags, task
-from prefect.artifacts import acreate_markdown_artifact
 from prefect.blocks.system import Secret
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.context import FlowRunContext
 from prefect.exceptions import TerminationSignal
-from prefect.logging import get_run_logger
+from prefect.states import Cancelled, Completed, Failed
 from prefect.tasks import Task
 
+from flows.artifacts import publish, shown
+from flows.logs import ship_logs
 from flows.quota import quota_server
-from flows.summary import markdown
+from flows.summary import in_a_line
 from vision_pipeline.core.config import RunConfig
-from vision_pipeline.core.errors import ConfigError
+from vision_pipeline.core.errors import ConfigError, RunError, StoppedError
 from vision_pipeline.pipeline.ask import Asker
 from vision_pipeline.pipeline.run import Summary, carry_out
 from vision_pipeline.pipeline.shard import analyze_shard
 from vision_pipeline.wiring.services import Wish, open_services
+from vision_pipeline.wiring.watch import Watch, current_watch, stop_on_signals, watching
 
-__all__ = ["TerminationSignal", "analyze_images"]
+__all__ = ["AlertError", "TerminationSignal", "analyze_images"]
 
-ARTIFACT_TIMEOUT_S = 30.0  # an API call blocks for as long as the server is away
+# Prefect kills a cancelled run of a deployment 30 s after its signal.
+CANCEL_GRACE_S = 20.0
+
+ship_logs()
+
+
+class AlertError(RunError):
+    """More rows are errors than the recipe's `alerts` allow; the table has them all.
+
+    Args:
+        config: The recipe.
+        summary: What became of the run.
+    """
+
+    def __init__(self, config: RunConfig, summary: Summary) -> None:
+        codes = ", ".join(f"{code} {rows:,}" for code, rows in summary.errors.items())
+        super().__init__(
+            f"{summary.failed:,} of {summary.items:,} rows are errors ({codes}), more than "
+            f"alerts.max_error_share: {config.alerts.max_error_share:g} allows; the table is "
+            "written: see the summary artifact"
+        )
+        self.summary = summary
 
 
 def _flow_run_name() -> str:
@@ -51,7 +73,10 @@ async def _is_infrastructure(_task: Task[..., Any], _run: TaskRun, state: State[
     retry_condition_fn=_is_infrastructure,
 )
 async def _shard(shard: int) -> int:
-    return await analyze_shard(_asker.get(), shard)
+    try:
+        return await analyze_shard(_asker.get(), shard)
+    except RunError as error:
+        return _ended(error)  # type: ignore[return-value]
 
 
 # Not a parameter: Prefect walks through parameters, and this one holds every open service.
@@ -75,14 +100,42 @@ async def analyze_images(
         retry: Ask only about items whose latest row has one of these error codes.
         wait: Wait for another command that holds the output, instead of refusing.
     """
-    with tags(config.model.provider, config.model.name, config.name):
-        key = await _secret(config.model.api_key_block)
-        wish = Wish(fresh, frozenset(retry or ()), wait)
-        server = quota_server(config.limits)
-        async with open_services(config, wish, api_key=key, quota_server=server) as services:
+    try:
+        with tags(config.model.provider, config.model.name, config.name):
+            summary = await _analyzed(config, Wish(fresh, frozenset(retry or ()), wait))
+        if config.alerts.are_due(rows=summary.items, errors=summary.failed):
+            raise AlertError(config, summary)
+    except RunError as error:
+        return _ended(error)  # type: ignore[return-value]
+    return Completed(message=in_a_line(summary), data=summary)  # type: ignore[return-value]
+
+
+async def _analyzed(config: RunConfig, wish: Wish) -> Summary:
+    key = await _secret(config.model.api_key_block)
+    server = quota_server(config.limits)
+    watch = _watch()
+    with watching(watch):
+        async with (
+            shown(config.name, watch.progress),
+            open_services(config, wish, api_key=key, quota_server=server) as services,
+        ):
             summary = await carry_out(services, _as_task)
-        await _publish(config.name, summary)
+    await publish(config.name, summary)
     return summary
+
+
+def _ended(error: RunError) -> State[Any]:
+    """The state that says so; an error that is raised is a fault in the code to Prefect's log."""
+    state = Cancelled if isinstance(error, StoppedError) else Failed
+    return state(message=str(error), data=error)
+
+
+def _watch() -> Watch:
+    context = FlowRunContext.get()
+    if not (context and context.flow_run and context.flow_run.deployment_id):
+        return current_watch()
+    # Prefect's own handler breaks the event loop, and with it what is on the wire.
+    return replace(current_watch(), signals=stop_on_signals, grace_s=CANCEL_GRACE_S)
 
 
 async def _secret(block: str | None) -> str | None:
@@ -93,13 +146,3 @@ async def _secret(block: str | None) -> str | None:
     except ValueError as error:
         raise ConfigError(f"model.api_key_block: {block}: {error}") from None
     return str(secret.get())  # type: ignore[attr-defined]
-
-
-async def _publish(name: str, summary: Summary) -> None:
-    key = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-    try:
-        async with asyncio.timeout(ARTIFACT_TIMEOUT_S):
-            await acreate_markdown_artifact(markdown(name, summary), key=f"{key}-summary")
-    except (TimeoutError, OSError, httpx.HTTPError, RuntimeError) as error:
-        # The table is written; a server that is away must not fail the run.
-        get_run_logger().warning("the summary artifact was not stored: %s", error)

@@ -5,11 +5,41 @@ from collections.abc import Sequence
 from vision_pipeline.core.errors import ErrorCode
 from vision_pipeline.pipeline.run import Summary
 
+MAX_CELL = 200  # characters
+
 
 def markdown(name: str, summary: Summary) -> str:
-    """The report of one run: counts, cost, errors by code, and where the table is."""
+    """The report of one run: counts, cost, where the table is and the time went, and what failed.
+
+    At most `MAX_FAILURES` failures are named one by one.
+    """
+    parts = [
+        f"# {name}: {summary.run_id or 'nothing to do'}",
+        _table(("", "count"), _counts(summary)),
+        f"Results: {_linked(summary.results)}",
+    ]
+    if summary.models:
+        parts += ["## Answered by", _table(("model", "rows"), list(summary.models.items()))]
+    if summary.seconds_by_stage:
+        parts += ["## Where the time went", _stages(summary.seconds_by_stage)]
+    if summary.advice:
+        parts.append(f"Advice: {_cell(summary.advice)}")
+    if summary.errors:
+        parts += ["## Errors", _errors(summary)]
+    return "\n\n".join(parts) + "\n"
+
+
+def in_a_line(summary: Summary) -> str:
+    """What became of a run, for lists of runs and artifacts."""
+    if summary.run_id is None:
+        return "nothing to do"
+    cost = "" if summary.cost_usd is None else f", {summary.cost_usd:.4f} USD"
+    return f"{summary.ok:,} answered, {summary.failed:,} errors{cost}"
+
+
+def _counts(summary: Summary) -> list[tuple[str, object]]:
     cost = "unknown (no list price)" if summary.cost_usd is None else f"{summary.cost_usd:.4f} USD"
-    counts = [
+    return [
         ("rows", summary.items),
         ("answered", summary.ok),
         ("errors", summary.failed),
@@ -22,25 +52,43 @@ def markdown(name: str, summary: Summary) -> str:
         ("cost", cost),
         ("seconds", f"{summary.seconds:.1f}"),
     ]
-    models = [(model, rows) for model, rows in summary.models.items()]
-    errors = [(code, rows, ErrorCode(code).meaning) for code, rows in summary.errors.items()]
-    parts = [
-        f"# {name}: {summary.run_id or 'nothing to do'}",
-        _table(("", "count"), counts),
-        f"Results: `{summary.results}`",
+
+
+def _stages(seconds: dict[str, float]) -> str:
+    total = sum(seconds.values()) or 1.0
+    rows = [(stage, f"{spent:.1f}", f"{spent / total:.0%}") for stage, spent in seconds.items()]
+    return _table(("waiting for", "seconds", "share"), rows)
+
+
+def _errors(summary: Summary) -> str:
+    codes = [(code, rows, ErrorCode(code).meaning) for code, rows in summary.errors.items()]
+    table = _table(("code", "rows", "meaning"), codes)
+    if not summary.failures:
+        return table
+    named = len(summary.failures)
+    head = f"The first {named:,} of {summary.failed:,}" if named < summary.failed else "One by one"
+    failures = [
+        (each["item_id"], each["error_code"], each["error_detail"]) for each in summary.failures
     ]
-    if models:
-        parts += ["## Answered by", _table(("model", "rows"), models)]
-    if errors:
-        parts += ["## Errors", _table(("code", "rows", "meaning"), errors)]
-    return "\n\n".join(parts)
+    return f"{table}\n\n### {head}\n\n{_table(('item', 'code', 'detail'), failures)}"
+
+
+def _linked(place: str) -> str:
+    """A link where a browser may follow one: from a web page it opens no local file."""
+    text = place.replace("`", "'")
+    return f"[`{text}`](<{place}>)" if "://" in place else f"`{text}`"
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> str:
     lines = [head, tuple("---" for _ in head), *rows]
-    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
 
 
 def _cell(value: object) -> str:
-    text = f"{value:,}" if isinstance(value, int) else str(value)
-    return text.replace("|", "\\|").replace("\n", " ")
+    """A value in one cell; what images, servers and users wrote is no markup."""
+    text = f"{value:,}" if isinstance(value, int) else " ".join(str(value).split())
+    if len(text) > MAX_CELL:
+        text = text[: MAX_CELL - 1] + "…"
+    for sign in "\\`*_[]<>|":
+        text = text.replace(sign, "\\" + sign)
+    return text

@@ -260,6 +260,16 @@ def test_refusals_by_chance_do_not_bring_a_run_to_a_halt(limits, wait, by_chance
     assert run.seconds <= 4 * best_s(3000) + pauses_s
 
 
+@pytest.mark.parametrize("by_chance", [0.15, 0.3])
+@pytest.mark.parametrize("limits", [OPEN, AUTO], ids=["given", "auto"])
+def test_many_refusals_by_chance_slow_a_run_down_for_minutes_and_not_for_good(limits, by_chance):
+    provider = Provider()
+    provider.by_chance = by_chance
+    run = Run(provider, 4000, limits)
+    assert_nothing_lost(run)
+    assert run.seconds <= 4 * best_s(4000) + 400
+
+
 def full(by_chance):
     provider = Provider()
     provider.by_chance = by_chance

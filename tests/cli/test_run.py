@@ -4,7 +4,7 @@ import socket
 import pytest
 
 from vision_pipeline.cli.display import count, duration
-from vision_pipeline.cli.engines import server_is_set
+from vision_pipeline.cli.servers import server_url
 from vision_pipeline.emulator.server import running
 from vision_pipeline.emulator.settings import EmulatorSettings
 from vision_pipeline.results import load
@@ -172,16 +172,18 @@ def test_counts_read_well(number, text):
 
 
 def test_a_server_is_set_by_the_environment():
-    assert server_is_set({"PREFECT_API_URL": "http://127.0.0.1:4200/api"})
-    assert not server_is_set({"PREFECT_API_URL": " "})
+    assert (
+        server_url({"PREFECT_API_URL": "http://127.0.0.1:4200/api"}) == "http://127.0.0.1:4200/api"
+    )
+    assert not server_url({"PREFECT_API_URL": " "})
 
 
 def test_a_server_is_set_by_the_active_profile(tmp_path):
     profiles = 'active = "team"\n[profiles.team]\nPREFECT_API_URL = "http://prefect:4200/api"\n'
     (tmp_path / "profiles.toml").write_text(profiles)
-    assert server_is_set({"PREFECT_HOME": str(tmp_path)})
-    assert not server_is_set({"PREFECT_HOME": str(tmp_path), "PREFECT_PROFILE": "other"})
+    assert server_url({"PREFECT_HOME": str(tmp_path)}) == "http://prefect:4200/api"
+    assert not server_url({"PREFECT_HOME": str(tmp_path), "PREFECT_PROFILE": "other"})
 
 
 def test_without_profiles_no_server_is_set(tmp_path):
-    assert not server_is_set({"PREFECT_HOME": str(tmp_path)})
+    assert not server_url({"PREFECT_HOME": str(tmp_path)})

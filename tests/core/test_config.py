@@ -4,6 +4,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from vision_pipeline.core.config import (
+    AlertsConfig,
     BudgetConfig,
     ImageConfig,
     LimitsConfig,
@@ -202,3 +203,11 @@ def test_a_model_that_cannot_be_asked_is_refused(model, told):
 def test_extra_fields_may_be_any_json():
     extra = {"fine": [True, 1.5, "x", None, 3], "nested": {"a": -1}}
     assert ModelConfig.model_validate({"extra_body": extra}).extra_body == extra
+
+
+@pytest.mark.parametrize(
+    ("rows", "errors", "are_due"),
+    [(100, 11, True), (100, 10, False), (2, 2, False), (3, 3, True), (0, 0, False)],
+)
+def test_alerts_are_due_beyond_the_share_and_the_number_of_errors(rows, errors, are_due):
+    assert AlertsConfig().are_due(rows=rows, errors=errors) is are_due

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import httpx
 import pytest
 import yaml
 from prefect.client.orchestration import get_client
@@ -13,8 +14,8 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from flows.analyze_images import analyze_images
 from flows.summary import markdown
 from vision_pipeline.cli.engines import run_prefect
-from vision_pipeline.core.config import RunConfig
-from vision_pipeline.core.errors import ConfigError
+from vision_pipeline.core.config import AlertsConfig, RunConfig
+from vision_pipeline.core.errors import ConfigError, StoppedError
 from vision_pipeline.pipeline.progress import Progress
 from vision_pipeline.pipeline.run import Summary
 from vision_pipeline.pipeline.stop import Stop
@@ -155,3 +156,80 @@ def test_a_server_that_is_not_there_is_one_message(recipe, tmp_path):
     assert ended.returncode == 3
     assert "--engine local" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_a_stopped_run_is_cancelled_and_says_so_to_the_command_line(recipe):
+    stop = Stop()
+    stop.by_user()
+    with pytest.raises(StoppedError, match="goes on from here"):
+        run_prefect(recipe, progress=Progress(), stop=stop)
+
+
+async def state_of(recipe, **wishes):
+    return await analyze_images(recipe, **wishes, return_state=True)
+
+
+async def test_a_run_with_few_errors_is_completed(recipe, pictures):
+    (pictures / "bad.png").write_bytes(b"no image")
+    state = await state_of(recipe)
+    assert state.is_completed()
+    assert state.message.startswith("4 answered, 1 errors, 0.0")
+
+
+async def test_a_run_with_more_errors_than_its_alerts_allow_is_failed(recipe, pictures):
+    for number in range(3):
+        (pictures / f"bad-{number}.png").write_bytes(b"no image")
+    state = await state_of(recipe)
+    assert state.is_failed()
+    assert "3 of 7 rows are errors (unreadable_image 3)" in state.message
+    assert "alerts.max_error_share: 0.1" in state.message
+    assert len(load(recipe.output.path)) == 7
+
+
+async def test_alerts_can_be_turned_off(recipe, pictures):
+    for number in range(3):
+        (pictures / f"bad-{number}.png").write_bytes(b"no image")
+    silent = recipe.model_copy(update={"alerts": AlertsConfig(max_error_share=1)})
+    assert (await state_of(silent)).is_completed()
+
+
+def test_the_command_line_gets_the_summary_of_an_alarming_run(recipe, pictures):
+    for number in range(3):
+        (pictures / f"bad-{number}.png").write_bytes(b"no image")
+    summary = run_prefect(recipe, progress=Progress(), stop=Stop())
+    assert (summary.ok, summary.failed, summary.exit_code) == (4, 3, 1)
+
+
+async def test_a_run_error_is_the_message_of_a_failed_state(recipe):
+    state = await state_of(recipe.model_copy(update={"prompt": "nothing_like_it"}))
+    assert state.is_failed()
+    assert "no template" in state.message
+    assert "encountered an exception" not in state.message
+
+
+async def test_nothing_to_do_is_completed_and_said(recipe):
+    await analyze_images(recipe)
+    assert (await state_of(recipe)).message == "nothing to do"
+
+
+async def artifacts_of(key):
+    wanted = ArtifactFilter(key=ArtifactFilterKey(any_=[key]))
+    async with get_client() as client:
+        return await client.read_artifacts(artifact_filter=wanted)
+
+
+async def test_a_progress_artifact_ends_at_100_percent(recipe):
+    await analyze_images(recipe.model_copy(update={"name": "Followed"}))
+    [artifact] = await artifacts_of("followed-progress")
+    assert artifact.data == 100
+    assert artifact.description.startswith("4 of 4 · 0 errors")
+
+
+async def test_a_server_that_is_away_fails_no_run(recipe, monkeypatch):
+    async def away(*_arguments, **_named):
+        raise httpx.ConnectError("away")
+
+    for name in ("acreate_progress_artifact", "acreate_markdown_artifact"):
+        monkeypatch.setattr(f"flows.artifacts.{name}", away)
+    summary = await analyze_images(recipe)
+    assert summary.ok == 4

@@ -8,14 +8,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import httpx
-
-from vision_pipeline.cli.engines import server_is_set
+from vision_pipeline.cli.servers import check_server, server_url
 from vision_pipeline.core.config import RunConfig
 from vision_pipeline.core.errors import ConfigError, EndpointError, RunError, SourceError
-from vision_pipeline.wiring import images, library, services
-
-SERVER_TIMEOUT_S = 5.0
+from vision_pipeline.wiring import images, ledgers, library, services
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +33,7 @@ def run_checks(config: RunConfig) -> Iterator[Check]:
         ("model", _model),
         ("endpoint", _endpoint),
         ("output", _output),
+        ("ledger", _ledger),
         ("prefect", _prefect),
     )
     for name, look in checks:
@@ -44,6 +41,12 @@ def run_checks(config: RunConfig) -> Iterator[Check]:
             yield Check(name, ok=True, detail=look(config))
         except RunError as error:
             yield Check(name, ok=False, detail=str(error))
+            if name == "prefect":
+                return
+    if server_url(os.environ):
+        from flows.inspection import look_at_server
+
+        yield from (Check(each.name, each.ok, each.detail) for each in look_at_server(config))
 
 
 def _prompt(config: RunConfig) -> str:
@@ -104,15 +107,13 @@ def _output(config: RunConfig) -> str:
     return f"{services.check_output(config)} is writable"
 
 
+def _ledger(config: RunConfig) -> str:
+    return f"{ledgers.check_ledger(config)} is writable"
+
+
 def _prefect(_config: RunConfig) -> str:
-    if not server_is_set(os.environ):
+    url = server_url(os.environ)
+    if url is None:
         return "no server is set: runs use --engine local, or a temporary server on request"
-    url = os.environ.get("PREFECT_API_URL")
-    if not url:
-        return "a server is set in the active profile"
-    try:
-        response = httpx.get(f"{url.rstrip('/')}/health", timeout=SERVER_TIMEOUT_S)
-        response.raise_for_status()
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise EndpointError(f"PREFECT_API_URL={url} does not answer: {error}") from error
+    check_server(url)
     return f"{url} answers"

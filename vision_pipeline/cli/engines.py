@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import signal
-import tomllib
-from collections.abc import Coroutine, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Coroutine
 from typing import Any
 
 from vision_pipeline.core.config import RunConfig
@@ -18,7 +14,7 @@ from vision_pipeline.pipeline.run import Summary, carry_out
 from vision_pipeline.pipeline.shard import analyze_shard
 from vision_pipeline.pipeline.stop import Stop
 from vision_pipeline.wiring.services import AS_USUAL, Wish, open_services
-from vision_pipeline.wiring.watch import Watch, watching
+from vision_pipeline.wiring.watch import Watch, stop_on_signals, watching
 
 
 def run_local(
@@ -35,7 +31,7 @@ def run_local(
         async with open_services(config, wish, quota_server=server) as services:
             return await carry_out(services, analyze_shard)
 
-    with watching(Watch(progress, stop, _stop_on_signals)):
+    with watching(Watch(progress, stop, stop_on_signals)):
         return _run(job())
 
 
@@ -46,7 +42,7 @@ def run_prefect(
     # What the flow says goes to its server; this terminal has the progress display.
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     # The flows come first: their package holds settings that Prefect reads when it is imported.
-    from flows.analyze_images import TerminationSignal, analyze_images
+    from flows.analyze_images import AlertError, TerminationSignal, analyze_images
 
     async def job() -> Summary:
         return await analyze_images(
@@ -54,8 +50,10 @@ def run_prefect(
         )
 
     try:
-        with watching(Watch(progress, stop, _stop_on_signals)):
+        with watching(Watch(progress, stop, stop_on_signals)):
             return _run(job())
+    except AlertError as error:  # the exit code and the summary say as much
+        return error.summary
     except TerminationSignal:  # before the run was open, or after
         raise StoppedError("stopped; the same command goes on from here") from None
     except RuntimeError as error:
@@ -70,47 +68,3 @@ def _run(job: Coroutine[Any, Any, Summary]) -> Summary:
         return asyncio.run(job)
     except asyncio.CancelledError:  # a second signal cut off what the first one let finish
         raise StoppedError("cut off; the same command goes on from here") from None
-
-
-@contextlib.contextmanager
-def _stop_on_signals(stop: Stop) -> Iterator[None]:
-    # The first signal lets requests on the wire finish, for they are paid for; the second does not.
-    loop = asyncio.get_running_loop()
-    job = asyncio.current_task()
-
-    def on_signal() -> None:
-        if stop.requested.is_set() and job is not None:
-            job.cancel()
-        stop.by_user()
-
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    previous = [signal.getsignal(number) for number in numbers]
-    try:
-        for number in numbers:
-            loop.add_signal_handler(number, on_signal)
-    except (NotImplementedError, RuntimeError, ValueError):  # Windows, or not the main thread
-        yield
-        return
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, previous, strict=True):
-            loop.remove_signal_handler(number)
-            signal.signal(number, handler)
-
-
-def server_is_set(environment: Mapping[str, str]) -> bool:
-    """Whether Prefect has a server to talk to, by environment or by its active profile.
-
-    Prefect itself is not imported for that: it takes a second.
-    """
-    if "PREFECT_API_URL" in environment:
-        return bool(environment["PREFECT_API_URL"].strip())
-    home = Path(environment.get("PREFECT_HOME", "~/.prefect")).expanduser()
-    try:
-        profiles = tomllib.loads((home / "profiles.toml").read_text("utf-8"))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):
-        return False
-    active = environment.get("PREFECT_PROFILE") or profiles.get("active")
-    profile = profiles.get("profiles", {}).get(active, {})
-    return bool(isinstance(profile, dict) and profile.get("PREFECT_API_URL"))

@@ -15,6 +15,7 @@ from vision_pipeline.cli.arguments import (
     load_config,
     parse,
 )
+from vision_pipeline.cli.logs import LogFormatOption
 from vision_pipeline.cli.run import Engine, EngineOption, MaxCostOption, with_budget, work_through
 from vision_pipeline.core.errors import ErrorCode
 
@@ -51,6 +52,7 @@ def _retry(
     settings: SetOption = None,
     engine: EngineOption = Engine.AUTO,
     max_cost: MaxCostOption = None,
+    log_format: LogFormatOption = None,
     *,
     wait: WaitOption = False,
     as_json: JsonOption = False,
@@ -70,4 +72,4 @@ def _retry(
 
         file, recipe = latest_recipe(target)
         config = parse(recipe, file=file, source=source, output=target, settings=overrides)
-    work_through(config, engine, as_json=as_json, retry=codes, wait=wait)
+    work_through(config, engine, as_json=as_json, log_format=log_format, retry=codes, wait=wait)

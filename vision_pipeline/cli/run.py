@@ -21,6 +21,7 @@ from vision_pipeline.cli.arguments import (
     load_config,
     print_json,
 )
+from vision_pipeline.cli.logs import Log, LogFormat, LogFormatOption
 
 if TYPE_CHECKING:
     from vision_pipeline.core.config import RunConfig
@@ -70,6 +71,7 @@ def _run(
     settings: SetOption = None,
     engine: EngineOption = Engine.AUTO,
     max_cost: MaxCostOption = None,
+    log_format: LogFormatOption = None,
     *,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Ask everything again, also what was answered before.")
@@ -85,7 +87,7 @@ def _run(
     """
     overrides = with_budget(settings, max_cost)
     loaded = load_config(config, source=source, output=output, limit=limit, settings=overrides)
-    work_through(loaded, engine, as_json=as_json, fresh=fresh, wait=wait)
+    work_through(loaded, engine, as_json=as_json, log_format=log_format, fresh=fresh, wait=wait)
 
 
 def with_budget(settings: list[str] | None, max_cost: float | None) -> list[str]:
@@ -98,6 +100,7 @@ def work_through(
     engine: Engine,
     *,
     as_json: bool,
+    log_format: LogFormat | None = None,
     fresh: bool = False,
     retry: Collection[str] = (),
     wait: bool = False,
@@ -105,12 +108,13 @@ def work_through(
     """Do the job, watched, tell what became of it, and end the process with its exit code."""
     # Heavy imports come after what can go wrong without them.
     from vision_pipeline.cli.display import Display, print_summary
-    from vision_pipeline.cli.engines import run_local, run_prefect, server_is_set
+    from vision_pipeline.cli.engines import run_local, run_prefect
+    from vision_pipeline.cli.servers import server_url
     from vision_pipeline.wiring.services import Wish
 
     if engine is Engine.AUTO:
-        engine = Engine.PREFECT if server_is_set(os.environ) else Engine.LOCAL
-    with Display(config.name) as display:
+        engine = Engine.PREFECT if server_url(os.environ) else Engine.LOCAL
+    with Log(log_format) if log_format else Display(config.name) as display:
         run = run_prefect if engine is Engine.PREFECT else run_local
         summary = run(
             config,

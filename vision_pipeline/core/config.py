@@ -173,6 +173,28 @@ class BudgetConfig(Section):
     )
 
 
+class AlertsConfig(Section):
+    """When a scheduled run ends as failed, so that somebody looks: more errors than both allow."""
+
+    max_error_share: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="Largest share of a run's rows that may be errors; 1: never an alert.",
+        json_schema_extra=at(0),
+    )
+    max_errors: int = Field(
+        default=2,
+        ge=0,
+        description="So many errors are never an alert, however few the rows.",
+        json_schema_extra=at(1),
+    )
+
+    def are_due(self, *, rows: int, errors: int) -> bool:
+        """Whether that many errors among that many rows need a person."""
+        return errors > self.max_errors and errors > self.max_error_share * rows
+
+
 class OutputConfig(Section):
     """Where the table goes."""
 
@@ -206,7 +228,8 @@ class RunConfig(Section):
     limits: LimitsConfig = Field(default_factory=LimitsConfig, json_schema_extra=at(5))
     retry: RetryConfig = Field(default_factory=RetryConfig, json_schema_extra=at(6))
     budget: BudgetConfig = Field(default_factory=BudgetConfig, json_schema_extra=at(7))
-    output: OutputConfig = Field(json_schema_extra=at(8))
+    alerts: AlertsConfig = Field(default_factory=AlertsConfig, json_schema_extra=at(8))
+    output: OutputConfig = Field(json_schema_extra=at(9))
 
     @model_validator(mode="after")
     def _links_are_listed(self) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,8 @@ from vision_pipeline.pipeline.services import Services
 
 MAX_URI_CHARS = 200  # of a data URL in a row; what it holds is named by image_sha256
 WEB = ("http://", "https://")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -52,6 +55,14 @@ async def analyze_item(asker: Asker, item: Item, *, shard: int) -> Row:
     try:
         answer = await _answer(asker, work)
     except ItemError as error:
+        told = {
+            "run_id": asker.run_id,
+            "shard": shard,
+            "item_id": item.item_id,
+            "error_code": error.code.value,
+            "error_detail": error.detail,
+        }
+        log.info("item %(item_id)s: %(error_code)s: %(error_detail)s", told, extra=told)
         return _row(asker, work, shard, error=error)
     return _row(asker, work, shard, answer=answer)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import secrets
 from collections import Counter
@@ -25,7 +26,10 @@ from vision_pipeline.pipeline.services import Services
 # Shards that wait for their slowest items while later ones are worked on; their rows are in memory.
 LEAST_OPEN_SHARDS = 16
 _OPEN_ITEMS = 3  # times what may be in flight: of small shards more are open
+MAX_FAILURES = 200  # that a summary names one by one
 WORST_CASE_FACTOR = 2  # of estimated input tokens: those of images are exact, those of text are not
+
+log = logging.getLogger(__name__)
 
 AnalyzeShard = Callable[[Asker, int], Awaitable[int]]
 
@@ -45,6 +49,7 @@ class Summary:
         results: Where the table is.
         models: Rows by the model that answered.
         examples: For each error code, the first item that has it, and its detail.
+        failures: The first rows without an answer: `item_id`, `error_code` and `error_detail`.
         traffic: What went over the wire in this process: counts, and the limits as known.
         seconds_by_stage: Where the time of this process went.
         advice: What would have shortened it most; "" where that cannot be told.
@@ -68,6 +73,7 @@ class Summary:
     results: str
     models: dict[str, int] = field(default_factory=dict)
     examples: dict[str, str] = field(default_factory=dict)
+    failures: list[dict[str, str]] = field(default_factory=list)
     traffic: dict[str, float | None] = field(default_factory=dict)
     seconds_by_stage: dict[str, float] = field(default_factory=dict)
     advice: str = ""
@@ -101,9 +107,19 @@ async def carry_out(services: Services, analyze: AnalyzeShard) -> Summary:
     token = secrets.token_hex(2)
     run = await asyncio.to_thread(plan_run, services, now=datetime.now(UTC), token=token)
     await asyncio.to_thread(services.announce, run.run_id)
+    ids = {"run_id": run.run_id, "items": run.items, "shards": len(run.pending)}
+    log.info("run %(run_id)s begins: %(items)d items, %(shards)d shards to do", ids, extra=ids)
     await work_through(services, run, analyze)
     seconds = monotonic() - started_s
-    return await asyncio.to_thread(sum_up, services, run, now=datetime.now(UTC), seconds=seconds)
+    summary = await asyncio.to_thread(sum_up, services, run, now=datetime.now(UTC), seconds=seconds)
+    told = ids | {"ok": summary.ok, "errors": summary.failed, "calls": summary.calls}
+    told |= {"cost_usd": summary.cost_usd, "seconds": summary.seconds}
+    log.info(
+        "run %(run_id)s ends: %(ok)d answered, %(errors)d errors, %(calls)d calls, %(seconds).1f s",
+        told,
+        extra=told,
+    )
+    return summary
 
 
 async def work_through(services: Services, run: Run, analyze: AnalyzeShard) -> None:
@@ -206,6 +222,7 @@ def sum_up(services: Services, run: Run, *, now: datetime, seconds: float) -> Su
         results=services.results.results_path(),
         models=dict(tally.models),
         examples=tally.examples,
+        failures=tally.failures,
         **_timing(services),
     )
     if run.items:
@@ -249,6 +266,7 @@ class _Tally:
     errors: Counter[str] = field(default_factory=Counter)
     models: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
+    failures: list[dict[str, str]] = field(default_factory=list)
 
     def add(self, table: pa.Table) -> None:
         paid = table.filter(pc.invert(table["from_ledger"]))
@@ -263,6 +281,8 @@ class _Tally:
         for row in failed.select(["item_id", "error_code", "error_detail"]).to_pylist():
             self.errors[row["error_code"]] += 1
             self.examples.setdefault(row["error_code"], f"{row['item_id']}: {row['error_detail']}")
+            if len(self.failures) < MAX_FAILURES:
+                self.failures.append(row)
         self.models.update(table["model"].to_pylist())
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
+from time import monotonic
 from typing import Any
 
 import pyarrow as pa
@@ -15,6 +17,8 @@ from vision_pipeline.core.prompts import PromptTemplate
 from vision_pipeline.core.records import ImageRef, Item, Row
 from vision_pipeline.pipeline.ask import Asker
 from vision_pipeline.pipeline.item import analyze_item
+
+log = logging.getLogger(__name__)
 
 
 async def analyze_shard(asker: Asker, shard: int) -> int:
@@ -28,6 +32,7 @@ async def analyze_shard(asker: Asker, shard: int) -> int:
         RunError: Why the run stops.
     """
     services = asker.services
+    started_s = monotonic()
     table, rows = await _Shard(asker, shard).work()
     with services.progress.activity.stores():
         await asyncio.to_thread(
@@ -38,6 +43,18 @@ async def analyze_shard(asker: Asker, shard: int) -> int:
             answer_columns=answer_columns(services.question.template),
             items=table,
         )
+    told = {
+        "run_id": asker.run_id,
+        "shard": shard,
+        "rows": len(rows),
+        "errors": sum(row.status == "error" for row in rows),
+        "seconds": round(monotonic() - started_s, 3),
+    }
+    log.info(
+        "shard %(shard)d of run %(run_id)s: %(rows)d rows, %(errors)d errors, %(seconds).1f s",
+        told,
+        extra=told,
+    )
     return len(rows)
 
 

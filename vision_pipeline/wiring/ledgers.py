@@ -7,6 +7,7 @@ from pathlib import Path
 
 import orjson
 
+from vision_pipeline.adapters.ledger.damage import look
 from vision_pipeline.adapters.ledger.export import export_json_lines, export_parquet
 from vision_pipeline.adapters.ledger.wal import wal_path
 from vision_pipeline.adapters.output import OutputFolder
@@ -44,6 +45,22 @@ def ledger_of_recipe(config: RunConfig) -> Path:
         RunError: The recipe's output is no place for one.
     """
     return ledger_path(config, OutputFolder(config.output.path))
+
+
+def check_ledger(config: RunConfig) -> str:
+    """See that runs of a recipe could keep replies; returns where.
+
+    Raises:
+        RunError: They could not, or the ledger is damaged.
+    """
+    path = ledger_of_recipe(config)
+    look(path)
+    place = path
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not os.access(place, os.W_OK) or (place != path and not place.is_dir()):
+        raise OutputError(f"{path}: cannot be written")
+    return str(path)
 
 
 def ledger_of_output(output: str) -> Path:

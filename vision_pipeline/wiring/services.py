@@ -179,7 +179,7 @@ async def open_services(
             fresh=wish.fresh,
             retry=wish.retry,
             announce=announce,
-            grace_s=config.retry.timeout_s,
+            grace_s=min(config.retry.timeout_s, watch.grace_s),
         )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
@@ -17,17 +20,19 @@ def _no_signals(_stop: Stop) -> AbstractContextManager[None]:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What a command line sees and says while a run is open, whatever engine drives it.
+    """What is seen of a run and said to it while it is open, whatever engine drives it.
 
     Attributes:
         progress: The counters that the run raises.
         stop: Raised to end the run early.
         signals: While open, signals raise `stop`; entered after an engine has set its own handlers.
+        grace_s: How long requests on the wire may take to finish at most once the run stops.
     """
 
     progress: Progress
     stop: Stop
     signals: Callable[[Stop], AbstractContextManager[None]] = _no_signals
+    grace_s: float = math.inf
 
 
 _watched: ContextVar[Watch | None] = ContextVar("watched", default=None)
@@ -46,3 +51,34 @@ def watching(watch: Watch) -> Iterator[None]:
 def current_watch() -> Watch:
     """Who watches here; where nobody does, counters that nobody reads."""
     return _watched.get() or Watch(Progress(), Stop())
+
+
+@contextmanager
+def stop_on_signals(stop: Stop) -> Iterator[None]:
+    """Within the block SIGINT and SIGTERM raise `stop`, in place of what they did before.
+
+    The first one lets requests on the wire finish, for they are paid for; the second cancels the
+    task that entered the block. Only a main thread hears signals; elsewhere nothing changes.
+    """
+    loop = asyncio.get_running_loop()
+    job = asyncio.current_task()
+
+    def on_signal() -> None:
+        if stop.requested.is_set() and job is not None:
+            job.cancel()
+        stop.by_user()
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    previous = [signal.getsignal(number) for number in numbers]
+    try:
+        for number in numbers:
+            loop.add_signal_handler(number, on_signal)
+    except (NotImplementedError, RuntimeError, ValueError):  # Windows, or not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, previous, strict=True):
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler)

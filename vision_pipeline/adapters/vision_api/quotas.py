@@ -123,6 +123,8 @@ class RequestQuota(_Quota):
     def served(self) -> None:
         """Note that a request was admitted."""
         self._surprises.append(False)
+        if self._learned is not None:
+            self._learned.served()
 
     def explains(self, requests_left: int | None) -> bool:
         """Whether a window that is used up explains a refusal."""

@@ -1,0 +1,104 @@
+"""The command `serve`: a recipe on a schedule, from this process."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vision_pipeline.cli.arguments import (
+    ConfigArgument,
+    OutputOption,
+    SetOption,
+    SourceOption,
+    load_config,
+)
+from vision_pipeline.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from prefect.schedules import Schedule
+
+EPILOG = """
+Examples:
+
+    vision-pipeline serve configs/receipts.yaml --cron "0 3 * * *" --timezone Europe/Paris
+
+    vision-pipeline serve configs/receipts.yaml --interval 15m
+"""
+NO_SERVER = """\
+no Prefect server is set; in another terminal:
+    prefect server start
+and in this one:
+    export PREFECT_API_URL=http://127.0.0.1:4200/api"""
+_INTERVAL = re.compile(r"(\d+)\s*([smhd]?)")
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("serve", epilog=EPILOG)(_serve)
+
+
+def _serve(
+    config: ConfigArgument,
+    cron: Annotated[
+        str | None, typer.Option(metavar="CRON", help='When, such as "0 3 * * *".')
+    ] = None,
+    interval: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Or how often: 90s, 15m, 6h, 1d."),
+    ] = None,
+    timezone: Annotated[
+        str | None,
+        typer.Option(metavar="ZONE", help="Of --cron, such as Europe/Paris; UTC if left out."),
+    ] = None,
+    source: SourceOption = None,
+    output: OutputOption = None,
+    settings: SetOption = None,
+) -> None:
+    """Run a recipe on a schedule, from this process, until it is stopped. Needs a Prefect server.
+
+    Each run asks for what is new or changed only. One run at a time: the next one waits.
+    For several machines, or runs that outlive a terminal, see prefect.yaml.
+    """
+    loaded = load_config(config, source=source, output=output, settings=settings)
+    from vision_pipeline.cli.servers import check_server, server_url
+
+    url = server_url(os.environ)
+    if url is None:
+        raise ConfigError(NO_SERVER)
+    check_server(url)
+    # The flows come first: their package holds settings that Prefect reads when it is imported.
+    from flows.deployments import serve
+
+    schedule = _schedule(cron, interval, timezone)
+    told = f"--cron {cron!r} {timezone or 'UTC'}" if cron else f"every {interval}"
+    print(f"analyze_images/{loaded.name}, {told}, on {url}; Ctrl-C ends it", flush=True)
+    serve(loaded, schedule)
+
+
+def _schedule(cron: str | None, interval: str | None, timezone: str | None) -> Schedule:
+    from prefect.client.schemas.schedules import CronSchedule
+    from prefect.schedules import Cron, Interval
+
+    if (cron is None) == (interval is None):
+        raise ConfigError("serve: give either --cron or --interval")
+    if interval is not None:
+        if timezone is not None:
+            raise ConfigError("--timezone: goes with --cron; an interval is the same in every zone")
+        return Interval(_seconds(interval))
+    try:
+        CronSchedule(cron=str(cron), timezone=timezone or "UTC")
+    except ValueError as error:  # pydantic's, of several lines
+        cause = str(error).splitlines()[2].strip().partition(" [type=")[0]
+        raise ConfigError(f"--cron {cron!r} with --timezone {timezone!r}: {cause}") from None
+    return Cron(str(cron), timezone=timezone or "UTC")
+
+
+def _seconds(text: str) -> int:
+    found = _INTERVAL.fullmatch(text.strip())
+    if found is None or not int(found[1]):
+        raise ConfigError(f"--interval {text!r}: expected such as 90s, 15m, 6h or 1d")
+    return int(found[1]) * _SECONDS[found[2]]
