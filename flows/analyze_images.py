@@ -1,7 +1,9 @@
 """The flow `analyze_images`: plan, one task per shard, a summary."""
 
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from prefect import flow, runtime, tags, task
@@ -20,8 +22,8 @@ from flows.summary import in_a_line
 from vision_pipeline.core.config import RunConfig
 from vision_pipeline.core.errors import ConfigError, RunError, StoppedError
 from vision_pipeline.pipeline.ask import Asker
-from vision_pipeline.pipeline.run import Summary, carry_out
-from vision_pipeline.pipeline.shard import analyze_shard
+from vision_pipeline.pipeline.run import AnalyzeShard, Summary, carry_out
+from vision_pipeline.wiring.remote import open_runner
 from vision_pipeline.wiring.services import Wish, open_services
 from vision_pipeline.wiring.watch import Watch, current_watch, stop_on_signals, watching
 
@@ -74,17 +76,17 @@ async def _is_infrastructure(_task: Task[..., Any], _run: TaskRun, state: State[
 )
 async def _shard(shard: int) -> int:
     try:
-        return await analyze_shard(_asker.get(), shard)
+        return await _analyze.get()(shard)
     except RunError as error:
         return _ended(error)  # type: ignore[return-value]
 
 
 # Not a parameter: Prefect walks through parameters, and this one holds every open service.
-_asker: ContextVar[Asker] = ContextVar("asker")
+_analyze: ContextVar[Callable[[int], Awaitable[int]]] = ContextVar("analyze")
 
 
-async def _as_task(asker: Asker, shard: int) -> int:
-    _asker.set(asker)
+async def _as_task(analyze: AnalyzeShard, asker: Asker, shard: int) -> int:
+    _analyze.set(partial(analyze, asker))
     return await _shard(shard)
 
 
@@ -118,8 +120,9 @@ async def _analyzed(config: RunConfig, wish: Wish) -> Summary:
         async with (
             shown(config.name, watch.progress),
             open_services(config, wish, api_key=key, quota_server=server) as services,
+            open_runner(services, wish, open_quota=quota_server, api_key=key) as analyze,
         ):
-            summary = await carry_out(services, _as_task)
+            summary = await carry_out(services, partial(_as_task, analyze))
     await publish(config.name, summary)
     return summary
 
