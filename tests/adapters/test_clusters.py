@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from concurrent.futures import CancelledError
 from types import ModuleType, SimpleNamespace
 
 import pytest
@@ -55,6 +56,20 @@ async def test_a_worker_of_dask_that_is_killed_again_and_again_is_a_message():
 
     with pytest.raises(WorkersError, match="again and again"):
         await DaskCluster(Client(), MemoryError).call(double, 1)
+
+
+async def test_a_scheduler_that_is_gone_is_a_message():
+    class Client:
+        async def submit(self, *_args, **_options):
+            raise CancelledError
+
+        async def run(self, *_args, **_options):
+            raise OSError("closed")
+
+    cluster = DaskCluster(Client(), MemoryError)
+    with pytest.raises(WorkersError, match="scheduler is gone"):
+        await cluster.call(double, 1)
+    assert await cluster.everywhere(double, 1) == []
 
 
 class FakeRay(ModuleType):
