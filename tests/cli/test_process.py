@@ -188,5 +188,6 @@ def test_a_full_disk_under_stdout_is_one_line_and_no_success(arguments, json):
     ended = shell('"$@" >/dev/full', [*arguments, *json])
     assert ended.returncode == 3
     assert ended.stderr.splitlines() == [
-        "error: stdout: No space left on device; what the command did is kept, only its output is cut off"
+        "error: stdout: No space left on device; what the command did is kept, "
+        "only its output is cut off"
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -68,6 +69,8 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
 
 def main() -> NoReturn:
     """Run a command; whatever a user can cause becomes one line on stderr and an exit code."""
+    # At its very end the interpreter sets default handlers, which kill, in place of any but this.
+    atexit.register(_on_signals, signal.SIG_IGN)
     _on_signals(_interrupt)
     with forgiving_streams():
         try:
@@ -99,7 +102,7 @@ def _told(line: str, code: int) -> int:
     return code
 
 
-def _on_signals(handler: Callable[[int, FrameType | None], Any]) -> None:
+def _on_signals(handler: Callable[[int, FrameType | None], Any] | signal.Handlers) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, handler)
 
