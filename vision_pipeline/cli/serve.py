@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -76,6 +77,8 @@ def _serve(
     schedule = _schedule(cron, interval, timezone)
     told = f"--cron {cron!r} {timezone or 'UTC'}" if cron else f"every {interval}"
     print(f"analyze_images/{loaded.name}, {told}, on {url}; Ctrl-C ends it", flush=True)
+    # Ctrl-C ends an event loop cleanly only where Python's own handler is set.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     serve(loaded, schedule)
 
 
