@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 from prefect.client.orchestration import get_client
@@ -11,11 +12,13 @@ from prefect.deployments.runner import RunnerDeployment
 from prefect.events.schemas.automations import AutomationCore
 from prefect.flows import load_flow_from_entrypoint
 from prefect.schedules import Cron, Interval
+from prefect.settings import PREFECT_API_URL
 
 from flows.analyze_images import analyze_images
 from flows.deployments import AUTOMATION, ONE_AT_A_TIME, end_killed_runs, parameter, tags
 from flows.deployments import recipe as read_recipe
 from flows.inspection import look_at_server
+from vision_pipeline.cli.checks import run_checks
 from vision_pipeline.core.config import RunConfig
 from vision_pipeline.core.errors import ConfigError
 
@@ -132,6 +135,23 @@ def test_a_paused_deployment_and_one_that_nobody_serves_are_faults(recipe):
     told = found(config)
     assert told["schedule"] == (False, "analyze_images/paused: paused, or without a schedule")
     assert told["workers"] == (False, "no process serves it: start `serve` again")
+
+
+def test_doctor_asks_the_server_where_one_is_set(recipe, monkeypatch):
+    monkeypatch.setenv("PREFECT_API_URL", str(PREFECT_API_URL.value()))
+    names = [check.name for check in run_checks(named(recipe, "unknown")) if check.ok]
+    assert names[-3:] == ["ledger", "prefect", "schedule"]
+
+
+def test_a_server_that_refuses_to_tell_is_a_finding(recipe, monkeypatch):
+    def refused(*_client, **_filters):
+        raise httpx.ConnectError("refused")
+
+    monkeypatch.setattr(
+        "prefect.client.orchestration.SyncPrefectClient.read_deployments",
+        lambda *_, **__: refused(),
+    )
+    assert found(recipe)["schedule"] == (False, "the server refuses to tell: refused")
 
 
 def test_a_secret_block_that_is_missing_is_named(recipe):
