@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -12,6 +13,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 from flows.analyze_images import analyze_images
+from flows.artifacts import description, percentage
 from flows.summary import markdown
 from vision_pipeline.cli.engines import run_prefect
 from vision_pipeline.core.config import AlertsConfig, RunConfig
@@ -20,6 +22,26 @@ from vision_pipeline.pipeline.progress import Progress
 from vision_pipeline.pipeline.run import Summary
 from vision_pipeline.pipeline.stop import Stop
 from vision_pipeline.results import load
+
+SUMMARY = Summary(
+    run_id="r",
+    resumed=False,
+    items=2,
+    ok=1,
+    errors={"timeout": 1},
+    already_answered=0,
+    already_failed=0,
+    skipped={},
+    repaired=0,
+    from_ledger=0,
+    calls=1,
+    prompt_tokens=1234,
+    completion_tokens=1,
+    cost_usd=None,
+    seconds=1.0,
+    results="out/results",
+    models={"a|b": 2},
+)
 
 
 async def test_the_flow_writes_one_row_per_image(recipe):
@@ -96,26 +118,7 @@ def test_the_flow_takes_the_config_as_its_form():
 
 
 def test_a_summary_shows_errors_with_their_meaning_and_escapes_pipes():
-    summary = Summary(
-        run_id="r",
-        resumed=False,
-        items=2,
-        ok=1,
-        errors={"timeout": 1},
-        already_answered=0,
-        already_failed=0,
-        skipped={},
-        repaired=0,
-        from_ledger=0,
-        calls=1,
-        prompt_tokens=1234,
-        completion_tokens=1,
-        cost_usd=None,
-        seconds=1.0,
-        results="out/results",
-        models={"a|b": 2},
-    )
-    text = markdown("n", summary)
+    text = markdown("n", SUMMARY)
     assert "| timeout | 1 | no reply in time" in text
     assert "| a\\|b | 2 |" in text
     assert "unknown (no list price)" in text
@@ -223,6 +226,37 @@ async def test_a_progress_artifact_ends_at_100_percent(recipe):
     [artifact] = await artifacts_of("followed-progress")
     assert artifact.data == 100
     assert artifact.description.startswith("4 of 4 · 0 errors")
+
+
+def test_progress_is_told_in_a_line():
+    progress = Progress()
+    assert (percentage(progress), description(progress)) == (0, "listing the source")
+    progress.waits_for = "run of a"
+    assert description(progress) == "waiting for run of a"
+    progress.waits_for = ""
+    progress.begin(0)
+    assert (percentage(progress), description(progress)) == (100, "nothing to do")
+    progress.begin(2000)
+    progress.done, progress.cost_usd = 1500, 0.25
+    progress.errors["timeout"] = 3
+    assert percentage(progress) == 75
+    assert description(progress) == "1,500 of 2,000 · 3 errors · 0.2500 USD"
+
+
+def test_a_summary_names_failures_one_by_one_and_takes_no_markup_from_them():
+    failure = {"item_id": "<b>*a*|b.png", "error_code": "timeout", "error_detail": "x" * 300}
+    text = markdown("n", replace(SUMMARY, failures=[failure]))
+    assert "### One by one" in text
+    assert "| \\<b\\>\\*a\\*\\|b.png | timeout | " + "x" * 199 + "… |" in text
+    many = replace(SUMMARY, errors={"timeout": 5000}, failures=[failure] * 200)
+    assert "### The first 200 of 5,000" in markdown("n", many)
+
+
+def test_a_summary_tells_where_the_time_went_and_links_what_a_browser_can_follow():
+    stages = {"endpoint": 9.0, "preparation": 1.0}
+    text = markdown("n", replace(SUMMARY, seconds_by_stage=stages, results="s3://b/out/results"))
+    assert "| endpoint | 9.0 | 90% |" in text
+    assert "[`s3://b/out/results`](<s3://b/out/results>)" in text
 
 
 async def test_a_server_that_is_away_fails_no_run(recipe, monkeypatch):
