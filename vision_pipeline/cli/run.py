@@ -48,7 +48,7 @@ class Engine(StrEnum):
 EngineOption = Annotated[
     Engine,
     typer.Option(
-        help="prefect: as the flow analyze_images; local: the same without Prefect's start; "
+        help="prefect: as a flow of Prefect; local: the same without Prefect's start; "
         "auto: prefect where a server is set, else local."
     ),
 ]

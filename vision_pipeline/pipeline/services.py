@@ -133,48 +133,57 @@ def tell_nobody(_run_id: str) -> None:
     """Where nobody else is there to be told which run is worked on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Services:
-    """Everything that a run shares, opened once.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseServices:
+    """What every kind of run shares, opened once.
+
+    Attributes:
+        stop: Asks everything to end.
+        abilities: What decides whether an item fails before any call: decoders and limits. A
+            permanent failure under others is tried again.
+        announce: Tells other commands which run is worked on.
+    """
+
+    config: RunConfig
+    question: Question
+    price: Price | None
+    ledger: Ledger
+    results: Results
+    progress: Progress
+    stop: Stop
+    abilities: str = ""
+    announce: Callable[[str], None] = tell_nobody
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services(BaseServices):
+    """Everything that a run shares that asks a model.
 
     Attributes:
         is_changed: Of known versions of web images, which ones the server has replaced; blocks,
             for threads; None where nobody is asked.
         slots: How many items are worked on at once, shards together; bounds memory.
         preparing: How many images are read and prepared at once; bounds memory.
-        stop: Asks everything to end.
         max_images: The most images that the model takes in one request.
         max_image_bytes: The most bytes that it takes for one image, before base64.
         max_request_bytes: The most that it takes for all images of a request, before base64.
-        abilities: What decides whether an item fails before any call: decoders and limits. A
-            permanent failure under others is tried again.
         fresh: Ask everything again: neither rows nor stored replies are reused.
         retry: Error codes: the run is about the items whose latest row has one of them, and asks
             again where a stored reply brings the error back. Empty for an ordinary run.
-        announce: Tells other commands which run is worked on.
         grace_s: How long requests on the wire may take to finish once the run stops.
     """
 
-    config: RunConfig
-    question: Question
     body_format: BodyFormat
-    price: Price | None
     source: Source
     images: ImageReader
     preparer: Preparer
     model: Model
-    ledger: Ledger
-    results: Results
-    progress: Progress
     slots: asyncio.Semaphore
     preparing: asyncio.Semaphore
-    stop: Stop
     is_changed: Callable[[Sequence[tuple[str, str]]], list[bool]] | None = None
     max_images: int = 8
     max_image_bytes: int = 10 * 1024 * 1024
     max_request_bytes: int = 40_000_000
-    abilities: str = ""
     fresh: bool = False
     retry: frozenset[str] = frozenset()
-    announce: Callable[[str], None] = tell_nobody
     grace_s: float = 20.0
