@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from vision_pipeline import __version__
-from vision_pipeline.cli import compact, emulator, ledger, look, retry, run, serve, setup
+from vision_pipeline.cli import backfill, compact, emulator, ledger, look, retry, run, serve, setup
 from vision_pipeline.core.errors import RunError
 
 EXIT_INTERRUPTED = 3
@@ -48,6 +48,7 @@ def _options(
 
 run.register(app)
 retry.register(app)
+backfill.register(app)
 serve.register(app)
 look.register(app)
 compact.register(app)

@@ -9,14 +9,18 @@ from typing import Any
 
 from vision_pipeline.core.config import RunConfig
 from vision_pipeline.core.errors import EndpointError, StoppedError
+from vision_pipeline.pipeline.backfill import reparse
 from vision_pipeline.pipeline.progress import Progress
+from vision_pipeline.pipeline.reparse import reparse_shard
 from vision_pipeline.pipeline.run import Summary, carry_out
 from vision_pipeline.pipeline.shard import analyze_shard
 from vision_pipeline.pipeline.stop import Stop
+from vision_pipeline.wiring.backfilling import open_reparse
 from vision_pipeline.wiring.services import AS_USUAL, Wish, open_services
 from vision_pipeline.wiring.watch import Watch, stop_on_signals, watching
 
 Job = Callable[[], Coroutine[Any, Any, Summary]]
+Say = Callable[[str], None]
 
 
 def run_local(
@@ -47,6 +51,31 @@ def run_prefect(
             return error.summary
 
     return _by_prefect(job, Watch(progress, stop, stop_on_signals))
+
+
+def reparse_local(
+    config: RunConfig, *, wait: bool, progress: Progress, stop: Stop, say: Say
+) -> Summary:
+    """A reparse in this process, without Prefect."""
+
+    async def job() -> Summary:
+        async with open_reparse(config, wait=wait) as services:
+            return await reparse(services, reparse_shard)
+
+    return _watched(job, Watch(progress, stop, stop_on_signals, say=say))
+
+
+def reparse_prefect(
+    config: RunConfig, *, wait: bool, progress: Progress, stop: Stop, say: Say
+) -> Summary:
+    """A reparse as the flow `backfill`, on the server that is set or on a temporary one."""
+
+    async def job() -> Summary:
+        from flows.backfill import backfill
+
+        return await backfill(config, reparse=True, wait=wait)
+
+    return _by_prefect(job, Watch(progress, stop, stop_on_signals, say=say))
 
 
 def _by_prefect(job: Job, watch: Watch) -> Summary:

@@ -55,16 +55,17 @@ async def analyze_item(asker: Asker, item: Item, *, shard: int) -> Row:
     try:
         answer = await _answer(asker, work)
     except ItemError as error:
-        told = {
-            "run_id": asker.run_id,
-            "shard": shard,
-            "item_id": item.item_id,
-            "error_code": error.code.value,
-            "error_detail": error.detail,
-        }
-        log.info("item %(item_id)s: %(error_code)s: %(error_detail)s", told, extra=told)
-        return _row(asker, work, shard, error=error)
+        row = _row(asker, work, shard, error=error)
+        log_failure(row)
+        return row
     return _row(asker, work, shard, answer=answer)
+
+
+def log_failure(row: Row) -> None:
+    """Note that an item has no answer."""
+    names = ("run_id", "shard", "item_id", "error_code", "error_detail")
+    told = {name: getattr(row, name) for name in names}
+    log.info("item %(item_id)s: %(error_code)s: %(error_detail)s", told, extra=told)
 
 
 async def _answer(asker: Asker, work: _Work) -> Answer:

@@ -128,6 +128,37 @@ class Results(Protocol):
     def failed(self, codes: Collection[str]) -> pa.StringArray:
         """Ids of the items whose latest row is an error of these codes."""
 
+    def earlier(self, questions: Collection[str], *, settled_in: Collection[str]) -> Earlier:
+        """Each item by its latest row among those of some questions."""
+
+    def rows_of(self, run_id: str, shards: Collection[int]) -> pa.Table:
+        """The rows of some finished shards, without the manifest's and the answer's columns."""
+
+
+class Earlier(Protocol):
+    """Items of earlier runs, each as the manifest lists it that its row comes from.
+
+    Attributes:
+        replied: Items whose row has a reply.
+        unreplied: Items whose row is an error before any reply.
+        answered: Items that a run of `settled_in` has answered; they are not listed.
+        failed: Items that failed there; neither are they.
+        others: Items that have no row of these questions.
+    """
+
+    replied: int
+    unreplied: int
+    answered: int
+    failed: int
+    others: int
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The listed items, in one schema; `ORIGIN` tells where the row of each is."""
+
+
+# In a manifest of items of earlier runs: where the row is that an item is about.
+ORIGIN = pa.field("_origin", pa.struct([("run_id", pa.string()), ("shard", pa.int32())]))
+
 
 def tell_nobody(_run_id: str) -> None:
     """Where nobody else is there to be told which run is worked on."""

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from vision_pipeline.adapters.parquet.earlier import ORIGIN_NAME, EarlierItems
 from vision_pipeline.adapters.parquet.manifest_cuts import groups_per_shard, read_shards, regroup
 from vision_pipeline.adapters.parquet.outcomes import (
     FAILED_COLUMNS,
@@ -22,9 +23,9 @@ from vision_pipeline.adapters.parquet.shard_files import ShardFile, shard_files,
 from vision_pipeline.adapters.parquet.table import result_table
 from vision_pipeline.core.columns import ColumnType
 from vision_pipeline.core.errors import OutputError
-from vision_pipeline.core.records import Row
+from vision_pipeline.core.records import RESERVED_COLUMNS, Row
 
-_MANIFEST_OWN = ("item_id", "_fingerprint", "images")
+_MANIFEST_OWN = ("item_id", "_fingerprint", "images", ORIGIN_NAME)
 
 
 class Folder(Protocol):
@@ -168,6 +169,58 @@ class ResultStore:
             for _, rows in self._parts(run_id, FAILED_COLUMNS):
                 failures.add(rows, run_id=run_id)
         return failures.item_ids()
+
+    def earlier(self, questions: Collection[str], *, settled_in: Collection[str]) -> EarlierItems:
+        """Each item by its latest row among those of some questions.
+
+        Args:
+            questions: Their `question_sha256`.
+            settled_in: Runs whose rows are to stay as they are.
+
+        Raises:
+            OutputError: A file is damaged.
+        """
+        return EarlierItems(self, questions, settled_in)
+
+    def parts(self, columns: Sequence[str]) -> Iterator[tuple[str, Sequence[int], pa.Table]]:
+        """Run, shards and some columns of their rows, of all runs that have a manifest."""
+        for run_id in self._listed_runs():
+            for shards, rows in self._parts(run_id, columns):
+                yield run_id, shards, rows
+
+    def manifest_schema(self, run_id: str) -> pa.Schema:
+        """The columns of a manifest."""
+        with self._manifest(run_id) as manifest:
+            return manifest.schema_arrow
+
+    def manifest_parts(self, run_id: str, shards: Sequence[int]) -> Iterator[tuple[int, pa.Table]]:
+        """Some shards of a manifest, one after the other."""
+        with self._manifest(run_id) as manifest:
+            for shard in shards:
+                yield shard, read_shards(manifest, [shard], columns=None)
+
+    def rows_of(self, run_id: str, shards: Collection[int]) -> pa.Table:
+        """The rows of some finished shards, with the pipeline's own columns.
+
+        Raises:
+            OutputError: They are not there any more, or damaged.
+        """
+        wanted = set(shards)
+        names = [file.name for file in self._files(run_id) if not wanted.isdisjoint(file.shards)]
+        tables = [self._some_rows(f"{_run_folder(run_id)}/{name}", wanted) for name in names]
+        found = {shard for table in tables for shard in table["shard"].unique().to_pylist()}
+        if lost := sorted(wanted - found):
+            raise OutputError(f"{self._folder.path(_run_folder(run_id))}: shard {lost[0]} is gone")
+        return pa.concat_tables(tables)
+
+    def _some_rows(self, name: str, shards: Collection[int]) -> pa.Table:
+        path = self._folder.path(name)
+        with self._translated(name), self._folder.filesystem.open(path, "rb") as file:
+            # Of a compacted file, only the row groups that may have them are read.
+            is_wanted = pc.field("shard").isin(sorted(shards))
+            return pq.read_table(
+                file, columns=list(RESERVED_COLUMNS), filters=is_wanted, partitioning=None
+            )
 
     def _listed_runs(self) -> list[str]:
         """The runs whose rows can be told apart by their manifests."""
