@@ -126,7 +126,7 @@ def test_a_key_that_is_gone_is_dropped_and_a_renamed_one_is_asked_for(
 def test_a_touched_image_is_answered_from_the_ledger_after_a_reparse(
     command, counted, prompt, synthetic, tmp_path
 ):
-    write_prompt(prompt, OLD | {"count": {"type": "number"}})
+    write_prompt(prompt, {"count": {"type": "number"}, "kind": OLD["kind"]})
     command("backfill", counted, "--reparse")
     asked = received(synthetic)
     os.utime(tmp_path / "many" / "03.png", (1, 1))
@@ -156,6 +156,7 @@ def test_a_second_reparse_has_nothing_to_do(command, counted, prompt):
     assert ended.code == 0
     assert "nothing to do" in ended.out
     assert f"{ITEMS} read under this schema before" in ended.err
+    assert f"left alone, read under this schema before: {ITEMS} answered, 0 errors" in ended.out
 
 
 def test_a_log_has_a_record_of_what_was_found_and_of_each_failure(command, counted, prompt):

@@ -108,4 +108,7 @@ def _print(config: RunConfig, summary: Summary) -> None:
     if summary.errors:
         console.print(error_table(summary.errors, summary.examples))
         console.print("the next `vision-pipeline run` asks about these", highlight=False)
+    if summary.already_answered or summary.already_failed:
+        before = f"{summary.already_answered} answered, {summary.already_failed} errors"
+        console.print(f"left alone, read under this schema before: {before}", highlight=False)
     console.print(f"table: {summary.results}", markup=False, highlight=False, soft_wrap=True)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from vision_pipeline.core.addresses import without_credentials
-from vision_pipeline.core.dialogue import Answer, dialogue
+from vision_pipeline.core.dialogue import Answer, dialogue, read_answer
 from vision_pipeline.core.errors import ErrorCode, ItemError
 from vision_pipeline.core.records import (
     ImageRef,
@@ -22,6 +23,7 @@ from vision_pipeline.core.records import (
     VisionImage,
     VisionRequest,
 )
+from vision_pipeline.core.schema import UnusableAnswerError
 from vision_pipeline.pipeline.ask import Asker, Spending
 from vision_pipeline.pipeline.services import Services
 
@@ -145,7 +147,8 @@ def _unprepared(source: SourceImage | None, error: ItemError) -> UnpreparedImage
 async def _converse(
     asker: Asker, work: _Work, request: VisionRequest, *, renew: bool = False
 ) -> Answer:
-    talk = dialogue(request, asker.services.question.template.schema)
+    schema = asker.services.question.template.schema
+    talk = dialogue(request, schema)
     turn = next(talk)
     while True:
         reply = await asker.ask(
@@ -156,6 +159,10 @@ async def _converse(
         except StopIteration as end:
             answer: Answer = end.value
             return answer
+        if not work.spending.paid and not await asker.knows(turn):
+            # A stored reply, perhaps to a schema with more keys: no call is worth their absence.
+            with suppress(UnusableAnswerError):
+                return Answer(read_answer(reply, schema, drops_others=True), repaired=False)
         work.repaired = True
 
 

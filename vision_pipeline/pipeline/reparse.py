@@ -130,8 +130,7 @@ class _Work:
             changes = await self._reread(*keys)
         elif self.origin.prompt_tokens is not None:
             detail = "the stored reply was given to another text, or about other images"
-            error = ItemError(ErrorCode.INVALID_ANSWER, detail)
-            changes = _own_facts(self.origin) | _failure(error)
+            changes = _own_facts(self.origin) | _failure(ErrorCode.INVALID_ANSWER, detail)
         else:
             changes = {}
         return replace(self.origin, **changes, run_id=self.run_id, shard=shard)
@@ -155,13 +154,17 @@ class _Work:
     async def _reread(self, new_key: str, old_key: str) -> dict[str, Any]:
         """What the first reply that fits makes of the row, or the last one that does not."""
         changes: dict[str, Any] = {}
+        schema = self.services.question.template.schema
         for reading in await self._readings(new_key, old_key):
             try:
-                values, is_exact = self._read(reading.reply)
+                values = read_answer(reading.reply, schema, drops_others=True)
+            except UnusableAnswerError as fault:
+                detail = f"the stored reply does not fit: {fault}"
+                changes = reading.facts | _failure(ErrorCode.INVALID_ANSWER, detail)
             except ItemError as error:
-                changes = reading.facts | _failure(error)
+                changes = reading.facts | _failure(error.code, error.detail)
             else:
-                if is_exact and reading.copy is not None and new_key not in self.kept:
+                if reading.copy is not None and new_key not in self.kept:
                     self.kept.add(new_key)
                     await self.services.ledger.remember(new_key, reading.copy, run_id=self.run_id)
                 return reading.facts | self._success(new_key, values)
@@ -183,23 +186,6 @@ class _Work:
             readings.append(_Reading(_own_reply(origin), _own_facts(origin)))
         return [reading for reading in readings if reading is not None]
 
-    def _read(self, reply: VisionReply) -> tuple[Mapping[str, Any], bool]:
-        """Values, and whether the reply has no other keys, so that any run would take it.
-
-        Raises:
-            ItemError: It is no answer to the question of now.
-        """
-        schema = self.services.question.template.schema
-        try:
-            return read_answer(reply, schema), True
-        except UnusableAnswerError:
-            pass
-        try:
-            return read_answer(reply, schema, drops_others=True), False
-        except UnusableAnswerError as fault:
-            detail = f"the stored reply does not fit: {fault}"
-            raise ItemError(ErrorCode.INVALID_ANSWER, detail) from None
-
     def _success(self, key: str, values: Mapping[str, Any]) -> dict[str, Any]:
         question = self.services.question
         return {
@@ -214,8 +200,8 @@ class _Work:
         }
 
 
-def _failure(error: ItemError) -> dict[str, Any]:
-    return {"status": "error", "error_code": error.code.value, "error_detail": error.detail}
+def _failure(code: ErrorCode, detail: str) -> dict[str, Any]:
+    return {"status": "error", "error_code": code.value, "error_detail": detail}
 
 
 def _identities(item: Item, origin: Row) -> Iterator[str]:
