@@ -2,7 +2,7 @@
 
 import logging
 
-from vision_pipeline.pipeline import run, shard
+from vision_pipeline.pipeline import backfill, run, shard
 
 
 def ship_logs() -> None:
@@ -11,7 +11,7 @@ def ship_logs() -> None:
     That is what its setting of extra loggers does; here it needs none, in whatever process.
     """
     configured = logging.getLogger("prefect.extra")
-    for logger in (run.log, shard.log):
+    for logger in (run.log, shard.log, backfill.log):
         if logger.getEffectiveLevel() > configured.level:
             logger.setLevel(configured.level)
         for handler in configured.handlers:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from vision_pipeline import __version__
-from vision_pipeline.cli import compact, emulator, ledger, look, retry, run, serve, setup
+from vision_pipeline.cli import backfill, compact, emulator, ledger, look, retry, run, serve, setup
 from vision_pipeline.cli.streams import forgiving_streams
 from vision_pipeline.core.errors import RunError
 
@@ -52,6 +52,7 @@ def _options(
 
 run.register(app)
 retry.register(app)
+backfill.register(app)
 serve.register(app)
 look.register(app)
 compact.register(app)

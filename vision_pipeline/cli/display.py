@@ -142,7 +142,7 @@ def _joined(parts: list[tuple[int, str]]) -> str:
 def _before_work(progress: Progress) -> str:
     if progress.waits_for:
         return f"waiting for {progress.waits_for}"
-    return "listing the source"
+    return f"listing {progress.lists}"
 
 
 def _shares(activity: Activity) -> list[str]:

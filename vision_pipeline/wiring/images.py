@@ -22,7 +22,7 @@ from vision_pipeline.core.image_settings import ImageSettings
 from vision_pipeline.core.question import Question
 from vision_pipeline.core.records import RESERVED_COLUMNS
 from vision_pipeline.pipeline.fingerprints import FINGERPRINT
-from vision_pipeline.pipeline.services import Source
+from vision_pipeline.pipeline.services import ORIGIN, Source
 
 DECODING_VERSION = 2  # raise it when more files can be decoded: those that failed are tried again
 AHEAD_PER_CORE = 2  # images prepared while requests are in flight
@@ -90,7 +90,7 @@ def build_source(config: RunConfig, *, count_pages: Callable[[bytes], int]) -> S
         follow_links=source.follow_links,
         column_types=source.column_types,
         order_by=source.order_by,
-        reserved=(*RESERVED_COLUMNS, FINGERPRINT.name),
+        reserved=(*RESERVED_COLUMNS, FINGERPRINT.name, ORIGIN.name),
         max_pages=config.image.max_pages,
         max_source_bytes=config.image.max_source_bytes,
         count_pages=count_pages,
