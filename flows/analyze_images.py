@@ -3,6 +3,7 @@
 from prefect import flow
 from prefect.blocks.system import Secret
 
+from flows.quota import quota_server
 from flows.shards import as_tasks, completed, ended, flow_run_name, performed
 from vision_pipeline.core.config import RunConfig
 from vision_pipeline.core.errors import ConfigError, RunError
@@ -45,7 +46,8 @@ async def analyze_images(
 
     async def job() -> Summary:
         key = await _secret(config.model.api_key_block)
-        async with open_services(config, wish, api_key=key) as services:
+        server = quota_server(config.limits)
+        async with open_services(config, wish, api_key=key, quota_server=server) as services:
             return await carry_out(services, as_tasks(analyze_shard))
 
     try:

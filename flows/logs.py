@@ -6,12 +6,12 @@ from vision_pipeline.pipeline import backfill, run, shard
 
 
 def ship_logs() -> None:
-    """Give the loggers of runs and shards the handlers and level that Prefect is configured with.
+    """Give the loggers of runs, shards and quotas Prefect's own handlers and level.
 
     That is what its setting of extra loggers does; here it needs none, in whatever process.
     """
     configured = logging.getLogger("prefect.extra")
-    for logger in (run.log, shard.log, backfill.log):
+    for logger in (run.log, shard.log, backfill.log, logging.getLogger("vision_pipeline.quota")):
         if logger.getEffectiveLevel() > configured.level:
             logger.setLevel(configured.level)
         for handler in configured.handlers:

@@ -1,6 +1,7 @@
 """The display on a terminal and elsewhere."""
 
 import io
+import logging
 import sys
 
 import pytest
@@ -90,3 +91,14 @@ def test_a_narrow_terminal_keeps_why_nothing_moves_and_what_went_wrong():
     figures = display._figures(50)
     assert figures == "the request limit frees in 34 s · 0.0/s · 0 errors"
     assert display._figures(10) == "the request limit frees in 34 s"
+
+
+def test_what_the_package_warns_of_is_a_line_of_its_own_and_nothing_else(monkeypatch):
+    stderr = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stderr)
+    log = logging.getLogger("vision_pipeline.quota")
+    with Display("receipts"):
+        log.info("all is well")
+        log.warning("the server is away (%s)", "no answer")
+    log.debug("nobody listens any more")
+    assert stderr.getvalue() == "receipts: the server is away (no answer)\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from time import monotonic
 from types import TracebackType
@@ -44,9 +45,13 @@ class Display:
         self._ended = threading.Event()
         self.painted = threading.Event()
         self._thread = threading.Thread(target=self._show, name="display", daemon=True)
+        self._log = logging.getLogger("vision_pipeline")
+        self._remarks = _Remarks(self)
 
     def __enter__(self) -> Self:
         self._console = Console(stderr=True)
+        self._log.addHandler(self._remarks)
+        self._was_passed_on, self._log.propagate = self._log.propagate, False
         self._thread.start()
         return self
 
@@ -58,6 +63,8 @@ class Display:
     ) -> None:
         self._ended.set()
         self._thread.join()
+        self._log.removeHandler(self._remarks)
+        self._log.propagate = self._was_passed_on
         if isinstance(error, RunError) and self.progress.worked:
             self._print(self.line())
 
@@ -74,6 +81,10 @@ class Display:
             if line != shown:  # a wait is told once, not every ten seconds
                 self._print(line)
             shown = line
+
+    def remark(self, text: str) -> None:
+        """Show a line beside the progress."""
+        self._print(f"{self._name}: {text}")
 
     def _print(self, line: str) -> None:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -133,6 +144,17 @@ class Display:
         while room is not None and len(shown) > 1 and len(_joined(shown)) > room:
             shown.remove(max(shown, key=lambda each: each[0]))
         return _joined(shown)
+
+
+class _Remarks(logging.Handler):
+    """Shows what the package logs where it does not break the bar."""
+
+    def __init__(self, display: Display) -> None:
+        super().__init__(logging.WARNING)
+        self._display = display
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._display.remark(record.getMessage())
 
 
 def _joined(parts: list[tuple[int, str]]) -> str:

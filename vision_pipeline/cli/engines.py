@@ -26,10 +26,15 @@ Say = Callable[[str], None]
 def run_local(
     config: RunConfig, wish: Wish = AS_USUAL, *, progress: Progress, stop: Stop
 ) -> Summary:
-    """The job in this process, without Prefect."""
+    """The job in this process, without Prefect but for a quota that it keeps for several."""
+    server = None
+    if config.limits.shared.name is not None:
+        from flows.quota import quota_server
+
+        server = quota_server(config.limits)
 
     async def job() -> Summary:
-        async with open_services(config, wish) as services:
+        async with open_services(config, wish, quota_server=server) as services:
             return await carry_out(services, analyze_shard)
 
     return _watched(job, Watch(progress, stop, stop_on_signals))

@@ -99,6 +99,24 @@ def _rate(value: object, check: ValidatorFunctionWrapHandler) -> object:
 Rate = Annotated[Literal["auto"] | Annotated[int, Field(ge=1, le=MAX_BYTES)], WrapValidator(_rate)]
 
 
+class SharedQuotaConfig(Section):
+    """A quota that several processes use, kept for them by a Prefect server."""
+
+    name: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="Of the quota, the same in all recipes that use it; null: it is not shared.",
+        json_schema_extra=at(0),
+    )
+    share: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="What one process takes of it while the Prefect server is away.",
+        json_schema_extra=at(1),
+    )
+
+
 class LimitsConfig(Section):
     """What the provider allows."""
 
@@ -113,6 +131,25 @@ class LimitsConfig(Section):
         json_schema_extra=at(1),
     )
     max_in_flight: int = Field(default=64, ge=1, le=1024, json_schema_extra=at(2))
+    shared: SharedQuotaConfig = Field(default_factory=SharedQuotaConfig, json_schema_extra=at(3))
+
+    @model_validator(mode="after")
+    def _shared_in_numbers(self) -> Self:
+        if self.shared.name is None:
+            return self
+        if self.shared.share is None:
+            raise ValueError(
+                "`shared.name` needs `shared.share`: what one process takes of the quota while the "
+                "Prefect server is away, such as 0.25 where there are 4"
+            )
+        for field in ("requests_per_minute", "tokens_per_minute"):
+            if getattr(self, field) == "auto":
+                raise ValueError(
+                    f"`{field}` is auto, and a shared quota needs a number: the whole of what all "
+                    "processes may use together; where there is no limit, one that never binds, "
+                    "such as 1000000000"
+                )
+        return self
 
 
 class RetryConfig(Section):

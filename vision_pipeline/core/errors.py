@@ -137,6 +137,10 @@ class EndpointError(RunError):
     """The server cannot be reached, or it is not the API that was expected."""
 
 
+class QuotaServerError(PipelineError):
+    """The server of a shared quota gives nothing at the moment; the run goes on at its share."""
+
+
 class ItemError(PipelineError):
     """One item is given up; the run goes on.
 

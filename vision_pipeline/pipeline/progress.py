@@ -84,8 +84,10 @@ class Progress:
             activity.requests.wait_s(left * share, now_s),
             activity.tokens.wait_s(left * share * tokens, now_s),
         ]
-        known = [each for each in by_limits if each is not None]
-        return max(known) if known and max(known) > 0 else left / rate
+        known = max((each for each in by_limits if each is not None), default=0.0)
+        if activity.requests.is_shared:  # what others take of the limits shows in the rate alone
+            return max(known, left / rate)
+        return known or left / rate
 
     @property
     def failed(self) -> int:

@@ -19,6 +19,7 @@ from vision_pipeline.adapters.output import OutputFolder
 from vision_pipeline.adapters.parquet.store import ResultStore
 from vision_pipeline.adapters.vision_api.client import VisionApi
 from vision_pipeline.adapters.vision_api.endpoint import Endpoint
+from vision_pipeline.adapters.vision_api.leases import QuotaServer, open_leases
 from vision_pipeline.adapters.vision_api.probe import ModelListing, list_models
 from vision_pipeline.core.config import ModelConfig, RunConfig
 from vision_pipeline.core.errors import ConfigError
@@ -98,7 +99,12 @@ AS_USUAL = Wish()
 
 @asynccontextmanager
 async def open_services(
-    config: RunConfig, wish: Wish = AS_USUAL, *, api_key: str | None = None, asks: bool = True
+    config: RunConfig,
+    wish: Wish = AS_USUAL,
+    *,
+    api_key: str | None = None,
+    quota_server: QuotaServer | None = None,
+    asks: bool = True,
 ) -> AsyncIterator[Services]:
     """Open everything that a run needs, and close it afterwards.
 
@@ -106,6 +112,8 @@ async def open_services(
         config: The run.
         wish: What is wanted of it.
         api_key: The key where it comes from a secret store; else the environment's.
+        quota_server: Of the quota in `limits.shared`; closed with the rest. Without one, this
+            process keeps to its share.
         asks: Whether the model will be asked and rows be written; without that no key is needed,
             and nobody is kept out of the output.
 
@@ -146,6 +154,7 @@ async def open_services(
             limits=config.limits,
             retry=config.retry,
             activity=watch.progress.activity,
+            leases=open_leases(config.limits, quota_server),
         )
         stack.push_async_callback(model.aclose)
         yield Services(
