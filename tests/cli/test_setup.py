@@ -67,7 +67,7 @@ def test_prompts_prints_one(command):
 def test_doctor_finds_nothing_wrong(command, recipe_file):
     ended = command("doctor", recipe_file)
     assert ended.code == 0
-    assert ended.out.count("ok  ") == 8
+    assert ended.out.count("ok  ") == 9
     assert "FAIL" not in ended.out
 
 

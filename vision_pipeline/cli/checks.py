@@ -13,7 +13,7 @@ import httpx
 from vision_pipeline.cli.engines import server_is_set
 from vision_pipeline.core.config import RunConfig
 from vision_pipeline.core.errors import ConfigError, EndpointError, RunError, SourceError
-from vision_pipeline.wiring import images, library, services
+from vision_pipeline.wiring import images, ledgers, library, services
 
 SERVER_TIMEOUT_S = 5.0
 
@@ -37,6 +37,7 @@ def run_checks(config: RunConfig) -> Iterator[Check]:
         ("model", _model),
         ("endpoint", _endpoint),
         ("output", _output),
+        ("ledger", ledgers.probe_ledger),
         ("prefect", _prefect),
     )
     for name, look in checks:
