@@ -191,8 +191,8 @@ class Services(BaseServices):
     """Everything that a run shares that asks a model.
 
     Attributes:
-        is_changed: Of known versions of web images, which ones the server has replaced; blocks,
-            for threads; None where nobody is asked.
+        is_changed: Of known versions of images on the web or in stores, which ones were replaced;
+            blocks, for threads; None where nobody is asked.
         slots: How many items are worked on at once, shards together; bounds memory.
         preparing: How many images are read and prepared at once; bounds memory.
         max_images: The most images that the model takes in one request.

@@ -6,14 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from time import time
 
-from vision_pipeline.adapters.ledger.writer import SqliteLedger
 from vision_pipeline.adapters.output import OutputFolder
 from vision_pipeline.adapters.parquet.store import ResultStore
 from vision_pipeline.core.config import RunConfig
 from vision_pipeline.core.errors import ConfigError, OutputError
 from vision_pipeline.pipeline.backfill import ReparseServices
 from vision_pipeline.wiring.holding import holding
-from vision_pipeline.wiring.ledgers import ledger_path
+from vision_pipeline.wiring.ledgers import open_ledger
 from vision_pipeline.wiring.library import load_catalogue, load_template
 from vision_pipeline.wiring.services import build_question
 from vision_pipeline.wiring.watch import current_watch
@@ -58,7 +57,7 @@ async def open_reparse(config: RunConfig, *, wait: bool) -> AsyncIterator[Repars
         work = f"reparse of {config.name}"
         async with holding(folder, watch, work=work, wait=wait) as announce:
             folder.sweep(now_s=time())
-            ledger = SqliteLedger(ledger_path(config, folder))
+            ledger = open_ledger(config, folder)
             try:
                 yield ReparseServices(
                     config=config,

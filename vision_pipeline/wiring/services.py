@@ -14,7 +14,6 @@ from time import time
 import pyarrow as pa
 
 from vision_pipeline.adapters.emulator_process import start_emulator
-from vision_pipeline.adapters.ledger.writer import SqliteLedger
 from vision_pipeline.adapters.output import OutputFolder
 from vision_pipeline.adapters.parquet.store import ResultStore
 from vision_pipeline.adapters.vision_api.client import VisionApi
@@ -31,7 +30,7 @@ from vision_pipeline.core.tokens import DEFAULT_RULE
 from vision_pipeline.pipeline.services import Services, tell_nobody
 from vision_pipeline.wiring.holding import Announce, holding
 from vision_pipeline.wiring.images import abilities, open_images
-from vision_pipeline.wiring.ledgers import ledger_path
+from vision_pipeline.wiring.ledgers import open_ledger
 from vision_pipeline.wiring.library import (
     find_key,
     find_model,
@@ -147,7 +146,7 @@ async def open_services(
             announce = await stack.enter_async_context(held)
             folder.sweep(now_s=time())
         images = await open_images(config, question, stack)
-        ledger = SqliteLedger(ledger_path(config, folder))
+        ledger = open_ledger(config, folder)
         stack.callback(ledger.close)
         model = VisionApi(
             _endpoint(config.model, key, stack),
@@ -211,8 +210,7 @@ def check_output(config: RunConfig) -> str:
     """
     folder = OutputFolder(config.output.path)
     folder.check_writable()
-    ledger_path(config, folder)
-    return folder.root
+    return folder.shown()
 
 
 def probe_model(model: ModelConfig, environment: Mapping[str, str]) -> ModelListing:

@@ -22,8 +22,11 @@ from vision_pipeline.adapters.parquet.outcomes import (
 from vision_pipeline.adapters.parquet.shard_files import ShardFile, shard_files, shard_name
 from vision_pipeline.adapters.parquet.table import result_table
 from vision_pipeline.core.columns import ColumnType
-from vision_pipeline.core.errors import OutputError
+from vision_pipeline.core.errors import OutputError, PipelineError
 from vision_pipeline.core.records import RESERVED_COLUMNS, Row
+
+# What a store is asked for at a time; a disk has no such blocks.
+_BLOCK_BYTES = 1024 * 1024
 
 _MANIFEST_OWN = ("item_id", "_fingerprint", "images", ORIGIN_NAME)
 
@@ -35,6 +38,7 @@ class Folder(Protocol):
     def filesystem(self) -> Any:  # noqa: ANN401, D102
         ...
     def path(self, name: str) -> str: ...  # noqa: D102
+    def shown(self, name: str) -> str: ...  # noqa: D102
     def create(self, name: str) -> AbstractContextManager[BinaryIO]: ...  # noqa: D102
     def read_bytes(self, name: str) -> bytes: ...  # noqa: D102
     def names(self, folder: str) -> list[str]: ...  # noqa: D102
@@ -52,8 +56,8 @@ class ResultStore:
         self._folder = folder
 
     def results_path(self) -> str:
-        """The folder that holds the table."""
-        return self._folder.path("results")
+        """The folder that holds the table, as a user would write it."""
+        return self._folder.shown("results")
 
     def run_ids(self) -> list[str]:
         """All runs that have a run file, oldest first."""
@@ -70,7 +74,7 @@ class ResultStore:
         with self._translated(name):
             document = orjson.loads(self._folder.read_bytes(name))
         if not isinstance(document, dict):
-            raise OutputError(f"{self._folder.path(name)}: cannot be read: it is no JSON object")
+            raise OutputError(f"{self._folder.shown(name)}: cannot be read: it is no JSON object")
         return document
 
     def write_run(self, run_id: str, document: Mapping[str, Any]) -> None:
@@ -264,7 +268,7 @@ class ResultStore:
         path = self._folder.path(name)
         with (
             self._translated(name),
-            self._folder.filesystem.open(path, "rb") as file,
+            self._folder.filesystem.open(path, "rb", block_size=_BLOCK_BYTES) as file,
             pq.ParquetFile(file) as content,
         ):
             yield content
@@ -273,8 +277,10 @@ class ResultStore:
     def _translated(self, name: str) -> Iterator[None]:
         try:
             yield
-        except (ValueError, OSError) as error:  # ValueError: JSON's and Arrow's too
-            raise OutputError(f"{self._folder.path(name)}: cannot be read: {error}") from error
+        except PipelineError:
+            raise
+        except Exception as error:  # JSON's, Arrow's, and each backend's own
+            raise OutputError(f"{self._folder.shown(name)}: cannot be read: {error}") from error
 
 
 def _manifest_name(run_id: str) -> str:
