@@ -11,6 +11,7 @@ import yaml
 
 from vision_pipeline.cli.app import main
 from vision_pipeline.core.config import RunConfig
+from vision_pipeline.wiring.signals import handling_stop_signals
 
 
 class Ended(NamedTuple):
@@ -26,19 +27,14 @@ def command(monkeypatch, capsys) -> Callable[..., Ended]:
     monkeypatch.setenv("PREFECT_API_URL", "")
     monkeypatch.setenv("COLUMNS", "200")
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    handlers = [signal.getsignal(number) for number in numbers]
-
     def run(*arguments: object) -> Ended:
         monkeypatch.setattr(sys, "argv", ["vision-pipeline", *map(str, arguments)])
         code = 0
         try:
-            main()
+            with handling_stop_signals(signal.SIG_IGN):
+                main()
         except SystemExit as end:
             code = end.code or 0
-        finally:
-            for number, handler in zip(numbers, handlers, strict=True):
-                signal.signal(number, handler)
         out, err = capsys.readouterr()
         return Ended(int(code), out, err)
 

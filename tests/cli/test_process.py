@@ -70,7 +70,7 @@ def stopped(arguments: list[str], emulator: RunningEmulator, number: signal.Sign
         return process.wait(60)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_lets_requests_finish_and_nothing_is_paid_twice(arguments, slow, tmp_path, number):
     assert stopped(arguments, slow, number) == 3
     subprocess.run([*START, *arguments], check=True, capture_output=True)
@@ -90,6 +90,32 @@ def test_impatience_does_not_change_the_exit_code(arguments, slow):
             with suppress(subprocess.TimeoutExpired):
                 code = process.wait(0.03)
     assert code == 3
+
+
+# Both are delivered at the same moment, while the command's own modules are imported.
+SIGNALLED_EARLY = """
+import os, signal, sys
+
+class Signaller:
+    def find_spec(self, name, path, target=None):
+        if name == "vision_pipeline.cli.commands":
+            numbers = {signal.SIGINT, signal.SIGTERM}
+            signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+            for number in numbers:
+                os.kill(os.getpid(), number)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+
+sys.meta_path.insert(0, Signaller())
+from vision_pipeline.cli.app import main
+main()
+"""
+
+
+def test_two_signals_at_once_before_anything_is_open_end_it_as_one_does():
+    command = [sys.executable, "-c", SIGNALLED_EARLY, "--help"]
+    ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout) == (3, "")
+    assert "Traceback" not in ended.stderr
 
 
 def test_a_killed_run_pays_again_at_most_for_what_was_in_flight(arguments, slow, tmp_path):
@@ -191,3 +217,14 @@ def test_a_full_disk_under_stdout_is_one_line_and_no_success(arguments, json):
         "error: stdout: No space left on device; what the command did is kept, "
         "only its output is cut off"
     ]
+
+
+def test_streams_that_are_closed_from_the_start_are_missed_by_nobody(arguments, tmp_path):
+    assert shell('"$@" <&- >&- 2>&-', arguments).returncode == 0
+    assert len(load(str(tmp_path / "out"))) == ITEMS
+    pruning = ["ledger", "prune", str(tmp_path / "out"), "--before", "2100-01-01"]
+    ended = shell('"$@" <&-', pruning)
+    assert (ended.returncode, ended.stderr) == (
+        2,
+        "error: ledger prune: nobody to ask; --yes deletes them without asking\n",
+    )

@@ -22,6 +22,7 @@ from vision_pipeline.core.errors import (
     StorageError,
 )
 from vision_pipeline.core.models import Price
+from vision_pipeline.pipeline.estimate import estimate
 from vision_pipeline.pipeline.stop import Stop
 
 
@@ -71,6 +72,32 @@ async def test_a_changed_file_with_the_same_content_costs_no_call(bench):
     summary = await bench.run()
     assert (summary.items, summary.from_ledger, summary.calls) == (1, 1, 0)
     assert summary.cost_usd == 0.0
+
+
+class StoppedInTheMiddle(ListSource):
+    """A source of two batches; somebody presses Ctrl-C while the first one is worked on."""
+
+    def __init__(self, stop: Stop) -> None:
+        super().__init__(["a", "b"])
+        self.stop = stop
+
+    def batches(self):
+        yield from super().batches()
+        self.stop.by_user()
+        yield from super().batches()
+
+
+@pytest.mark.parametrize("job", ["run", "estimate"])
+async def test_a_stop_while_the_source_is_listed_ends_the_listing_and_leaves_no_trace(bench, job):
+    services = bench.services()
+    bench.source = StoppedInTheMiddle(services.stop)
+    services = replace(services, source=bench.source)
+    with pytest.raises(StoppedError):
+        await (bench.run(services) if job == "run" else estimate(services))
+    assert services.results.run_ids() == []
+    bench.answers_with(caption)
+    bench.source = ListSource(["a", "b"])
+    assert (await bench.run()).ok == 2
 
 
 async def test_another_question_asks_everything_again(bench):

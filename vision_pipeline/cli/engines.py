@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from vision_pipeline.core.config import RunConfig
 from vision_pipeline.core.errors import EndpointError, StoppedError
@@ -21,6 +21,7 @@ from vision_pipeline.wiring.watch import Watch, stop_on_signals, watching
 
 Job = Callable[[], Coroutine[Any, Any, Summary]]
 Say = Callable[[str], None]
+T = TypeVar("T")
 
 
 def run_local(
@@ -37,7 +38,7 @@ def run_local(
         async with open_services(config, wish, quota_server=server) as services:
             return await carry_out(services, analyze_shard)
 
-    return _watched(job, Watch(progress, stop, stop_on_signals))
+    return watched(job, Watch(progress, stop, stop_on_signals))
 
 
 def run_prefect(
@@ -67,7 +68,7 @@ def reparse_local(
         async with open_reparse(config, wait=wait) as services:
             return await reparse(services, reparse_shard)
 
-    return _watched(job, Watch(progress, stop, stop_on_signals, say=say))
+    return watched(job, Watch(progress, stop, stop_on_signals, say=say))
 
 
 def reparse_prefect(
@@ -90,7 +91,7 @@ def _by_prefect(job: Job, watch: Watch) -> Summary:
     from flows.shards import TerminationSignal
 
     try:
-        return _watched(job, watch)
+        return watched(job, watch)
     except TerminationSignal:  # before the run was open, or after
         raise StoppedError("stopped; the same command goes on from here") from None
     except RuntimeError as error:
@@ -100,9 +101,14 @@ def _by_prefect(job: Job, watch: Watch) -> Summary:
         raise EndpointError(f"Prefect: {error} `--engine local` needs no server.") from error
 
 
-def _watched(job: Job, watch: Watch) -> Summary:
+def watched(job: Callable[[], Coroutine[Any, Any, T]], watch: Watch) -> T:
+    """What a job comes to, in an event loop of its own.
+
+    Raises:
+        StoppedError: A second signal cut off what the first one let finish.
+    """
     with watching(watch):
         try:
             return asyncio.run(job())
-        except asyncio.CancelledError:  # a second signal cut off what the first one let finish
+        except asyncio.CancelledError:
             raise StoppedError("cut off; the same command goes on from here") from None

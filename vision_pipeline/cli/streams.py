@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any, TextIO, cast
 
 from vision_pipeline.core.errors import StorageError
@@ -61,17 +62,22 @@ class _Stream:
 
 @contextlib.contextmanager
 def forgiving_streams() -> Iterator[None]:
-    """While the block runs, `print` and its like outlast readers who go.
+    """While the block runs, `print` and its like outlast readers who go, or were never there.
 
     Raises:
         StorageError: From within the block, by whoever writes: stdout takes no more.
     """
-    out, err = sys.stdout, sys.stderr
-    if out is not None:  # closed by who started this process
-        sys.stdout = cast("TextIO", _Stream(out, is_result=True))
-    if err is not None:
-        sys.stderr = cast("TextIO", _Stream(err, is_result=False))
+    before = sys.stdin, sys.stdout, sys.stderr
+    # In this order, so that a descriptor that was closed goes to nobody else.
+    sys.stdin = sys.stdin or _nowhere("r")
+    sys.stdout = cast("TextIO", _Stream(sys.stdout or _nowhere("w"), is_result=True))
+    sys.stderr = cast("TextIO", _Stream(sys.stderr or _nowhere("w"), is_result=False))
     try:
         yield
     finally:
-        sys.stdout, sys.stderr = out, err
+        sys.stdin, sys.stdout, sys.stderr = before
+
+
+def _nowhere(mode: str) -> TextIO:
+    """In place of a stream that who started this process has closed."""
+    return cast("TextIO", Path(os.devnull).open(mode, encoding="utf-8"))

@@ -74,6 +74,7 @@ def plan_run(services: Services, *, now: datetime, token: str) -> Run:
     Raises:
         SourceError: The source cannot be listed, or holds no image.
         ConfigError: Columns of the source and the prompt do not fit together.
+        RunError: The reason to stop, where it comes while the source is being listed.
     """
     return freeze_run(services, Pending(services), now=now, token=token)
 
@@ -157,6 +158,8 @@ class Pending:
         # A retry is about errors, wherever in the source they are.
         left = None if self._services.retry else self._services.config.source.limit
         for batch in itertools.chain([self._first], self._batches):
+            if self._services.stop.cause is not None:  # raised while the source is being listed
+                raise self._services.stop.cause
             if left is None:
                 yield batch
                 continue
