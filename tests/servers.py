@@ -111,11 +111,12 @@ class PostgresServer:
             self._process.wait(START_S)
             self._process = None
 
-    def url(self, database: str = "postgres") -> str:
-        return f"postgresql://tester@127.0.0.1:{self.port}/{database}"
+    def url(self, schema: str = "public") -> str:
+        address = f"postgresql://tester@127.0.0.1:{self.port}/postgres"
+        return f"{address}?options=-csearch_path%3D{schema}"
 
-    def connect(self, database: str = "postgres") -> psycopg.Connection[tuple[Any, ...]]:
-        return psycopg.connect(self.url(database), password=PASSWORD, autocommit=True)
+    def connect(self, url: str = "") -> psycopg.Connection[tuple[Any, ...]]:
+        return psycopg.connect(url or self.url(), password=PASSWORD, autocommit=True)
 
 
 class ObjectStore(NamedTuple):

@@ -17,7 +17,7 @@ from vision_pipeline.results import load
 from vision_pipeline.wiring.library import load_catalogue
 
 IN_FLIGHT = 16
-ITEMS, KILLS = 200, 5
+ITEMS, KILLS = 150, 4
 
 
 def run_there(variables, recipe):

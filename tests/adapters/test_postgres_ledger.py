@@ -120,7 +120,7 @@ async def test_bytes_of_any_kind_and_a_nul_in_a_name_are_no_reason_to_lose_a_rep
 
 
 async def test_a_commit_is_on_disk_although_the_role_does_not_care(opened, postgres, database):
-    with postgres.connect(database.url.rpartition("/")[2]) as connection:
+    with postgres.connect(database.url) as connection:
         connection.execute("ALTER ROLE tester SET synchronous_commit = off")
         try:
             with closing(open_ledger(database)) as mine:
@@ -187,8 +187,8 @@ async def test_a_connection_that_is_cut_is_made_anew(opened, postgres, database,
     ledger = opened(pause=lambda _: None)
     with postgres.connect() as connection:
         connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
-            [database.url.rpartition("/")[2]],
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE application_name = 'vision-pipeline'"
         )
     await ledger.remember(key(), reply(), run_id="r")
     assert count() == 1
@@ -281,7 +281,7 @@ async def test_where_nothing_can_be_kept_the_message_says_what_is_lost(opened, p
 async def test_what_no_wait_can_mend_is_not_waited_for(opened, postgres, database):
     pause = Pause(0, None)
     ledger = opened(pause=pause)
-    with postgres.connect(database.url.rpartition("/")[2]) as connection:
+    with postgres.connect(database.url) as connection:
         connection.execute("DROP TABLE vision_pipeline_replies")
     with pytest.raises(StorageError, match="does not exist"):
         await ledger.recall(key())
@@ -327,7 +327,7 @@ def test_a_wrong_password_is_refused_and_not_shown(database, refuge):
 
 def test_tables_of_a_newer_version_are_refused(opened, database, postgres, refuge):
     opened()
-    with postgres.connect(database.url.rpartition("/")[2]) as connection:
+    with postgres.connect(database.url) as connection:
         connection.execute("UPDATE vision_pipeline_ledger SET format = 99")
     with pytest.raises(OutputError, match=r"format 99.*upgrade vision-pipeline"):
         PostgresLedger(database, refuge=refuge, patience_s=600)

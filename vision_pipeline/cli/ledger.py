@@ -1,4 +1,4 @@
-"""The commands under `ledger`: look into the file of paid replies, and mend it."""
+"""The commands under `ledger`: look into the paid replies, and mend a file of them."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ Example:
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     ledger = typer.Typer(
-        help="Look into the file of paid replies, check it, copy it, shrink it, or save what is "
-        "left of it.",
+        help="Look into the paid replies, check them, copy them, delete some, or save what is left "
+        "of a damaged file.",
         no_args_is_help=True,
         rich_markup_mode="markdown",
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -203,7 +203,7 @@ def _delete(tools: LedgerTools, choice: Choice, *, as_json: bool) -> None:
         return
     print(f"deleted {deleted.replies} replies: {size(before_bytes)} → {size(after_bytes)}")
     if kept_room:
-        print(f"the file could not be shrunk: {kept_room}; the next replies use the room")
+        print(f"the room was not given back: {kept_room}; the next replies use it")
 
 
 def _moment(text: str | None) -> datetime | None:
