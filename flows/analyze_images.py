@@ -8,7 +8,7 @@ from flows.shards import as_tasks, completed, ended, flow_run_name, performed
 from vision_pipeline.core.config import RunConfig
 from vision_pipeline.core.errors import ConfigError, RunError
 from vision_pipeline.pipeline.run import Summary, carry_out
-from vision_pipeline.pipeline.shard import analyze_shard
+from vision_pipeline.wiring.remote import open_runner
 from vision_pipeline.wiring.services import Wish, open_services
 
 
@@ -47,8 +47,11 @@ async def analyze_images(
     async def job() -> Summary:
         key = await _secret(config.model.api_key_block)
         server = quota_server(config.limits)
-        async with open_services(config, wish, api_key=key, quota_server=server) as services:
-            return await carry_out(services, as_tasks(analyze_shard))
+        async with (
+            open_services(config, wish, api_key=key, quota_server=server) as services,
+            open_runner(services, wish, open_quota=quota_server, api_key=key) as analyze,
+        ):
+            return await carry_out(services, as_tasks(analyze))
 
     try:
         summary = await performed(config, job)

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ValidationError
 from vision_pipeline.core.config import (
     AlertsConfig,
     BudgetConfig,
+    ExecutionConfig,
     ImageConfig,
     LimitsConfig,
     ModelConfig,
@@ -31,6 +32,7 @@ SECTIONS = [
     SharedQuotaConfig,
     RetryConfig,
     BudgetConfig,
+    ExecutionConfig,
     OutputConfig,
 ]
 

@@ -88,6 +88,14 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(more, parts):
             ["limits: `tokens_per_minute` is auto", "1000000000"],
         ),
         ("limits: {shared: {share: 0}}", ["limits.shared.share: 0", "a number above 0 to 1"]),
+        ("execution: {runner: spark}", ["execution.runner: 'spark'", "'threads', 'dask' or 'ray'"]),
+        ("execution: {runner: dask}", ["execution.runner: dask", "limits.shared"]),
+        ("execution: {workers: 2}", ["execution: `address` and `workers`", "dask or ray"]),
+        (
+            "limits: {shared: {name: team, share: 0.5}, requests_per_minute: 1, "
+            "tokens_per_minute: 1}\nexecution: {runner: ray}\nbudget: {usd: 5}",
+            ["execution.runner: ray cannot watch budget.usd"],
+        ),
         ("limits: {shared: {nme: team}}", ["limits.shared.nme: unknown key", "name"]),
         ("limits: {tokens_per_minute: 0}", ["limits.tokens_per_minute: 0", "auto", "at least 1"]),
         ("limits: {tokens_per_minute: [1]}", ["limits.tokens_per_minute: [1]"]),

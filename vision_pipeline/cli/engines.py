@@ -13,9 +13,9 @@ from vision_pipeline.pipeline.backfill import reparse
 from vision_pipeline.pipeline.progress import Progress
 from vision_pipeline.pipeline.reparse import reparse_shard
 from vision_pipeline.pipeline.run import Summary, carry_out
-from vision_pipeline.pipeline.shard import analyze_shard
 from vision_pipeline.pipeline.stop import Stop
 from vision_pipeline.wiring.backfilling import open_reparse
+from vision_pipeline.wiring.remote import OpenQuota, no_quota_server, open_runner
 from vision_pipeline.wiring.services import AS_USUAL, Wish, open_services
 from vision_pipeline.wiring.watch import Watch, stop_on_signals, watching
 
@@ -28,15 +28,18 @@ def run_local(
     config: RunConfig, wish: Wish = AS_USUAL, *, progress: Progress, stop: Stop
 ) -> Summary:
     """The job in this process, without Prefect but for a quota that it keeps for several."""
-    server = None
+    open_quota: OpenQuota = no_quota_server
     if config.limits.shared.name is not None:
         from flows.quota import quota_server
 
-        server = quota_server(config.limits)
+        open_quota = quota_server
 
     async def job() -> Summary:
-        async with open_services(config, wish, quota_server=server) as services:
-            return await carry_out(services, analyze_shard)
+        async with (
+            open_services(config, wish, quota_server=open_quota(config.limits)) as services,
+            open_runner(services, wish, open_quota=open_quota) as analyze,
+        ):
+            return await carry_out(services, analyze)
 
     return watched(job, Watch(progress, stop, stop_on_signals))
 

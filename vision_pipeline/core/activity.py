@@ -138,6 +138,11 @@ class Activity:
         """Start the clock."""
         self._charged_s = self.now_s()
 
+    def halt(self) -> None:
+        """Stop the clock: the work is done elsewhere, and its time is told from there."""
+        self.charge()
+        self._charged_s = None
+
     def hold(self, stage: Stage | None, *, until_s: float = math.inf) -> None:
         """Note what the next request waits for, and until when where that is known.
 

@@ -224,6 +224,29 @@ class OutputConfig(Section):
         return self
 
 
+class ExecutionConfig(Section):
+    """Where the shards of a run are worked on."""
+
+    runner: Literal["threads", "dask", "ray"] = Field(
+        default="threads",
+        description="threads: in this process; dask, ray: in several, also on other machines.",
+        json_schema_extra=at(0),
+    )
+    address: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Of a Dask scheduler or a Ray cluster; null: processes on this machine.",
+        json_schema_extra=at(1),
+    )
+    workers: int | None = Field(
+        default=None,
+        ge=1,
+        le=1024,
+        description="Processes, where none are there already; null: one a core.",
+        json_schema_extra=at(2),
+    )
+
+
 class RunConfig(Section):
     """One recipe: which images, which question, which model, where the table goes."""
 
@@ -244,10 +267,29 @@ class RunConfig(Section):
     retry: RetryConfig = Field(default_factory=RetryConfig, json_schema_extra=at(6))
     budget: BudgetConfig = Field(default_factory=BudgetConfig, json_schema_extra=at(7))
     alerts: AlertsConfig = Field(default_factory=AlertsConfig, json_schema_extra=at(8))
-    output: OutputConfig = Field(json_schema_extra=at(9))
+    execution: ExecutionConfig = Field(default_factory=ExecutionConfig, json_schema_extra=at(9))
+    output: OutputConfig = Field(json_schema_extra=at(10))
 
     @model_validator(mode="after")
     def _links_are_listed(self) -> Self:
         if self.image.send == "url" and self.source.manifest is None:
             raise ValueError("image.send: url needs a source.manifest that lists public URLs")
+        return self
+
+    @model_validator(mode="after")
+    def _several_keep_one_quota(self) -> Self:
+        runner = self.execution.runner
+        if runner == "threads":
+            if self.execution.address or self.execution.workers:
+                raise ValueError("execution: `address` and `workers` are for runner dask or ray")
+        elif self.limits.shared.name is None:
+            raise ValueError(
+                f"execution.runner: {runner} has several processes, each with a client of its own: "
+                "name the quota that they share in limits.shared"
+            )
+        elif self.budget.usd is not None:
+            raise ValueError(
+                f"execution.runner: {runner} cannot watch budget.usd over several processes; use "
+                "runner threads, or limit the run by source.limit"
+            )
         return self

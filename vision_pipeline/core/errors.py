@@ -138,6 +138,10 @@ class EndpointError(RunError):
     """The server cannot be reached, or it is not the API that was expected."""
 
 
+class WorkersError(RunError):
+    """The processes that work for a run cannot be reached, or one after the other ended."""
+
+
 class QuotaServerError(PipelineError):
     """The server of a shared quota gives nothing at the moment; the run goes on at its share."""
 

@@ -86,11 +86,13 @@ class Wish:
         fresh: Ask everything again.
         retry: Ask only about items whose latest row has one of these error codes.
         wait: Wait until no other command holds the output, instead of refusing.
+        holds: Hold the output; not so in a process that works for one which does.
     """
 
     fresh: bool = False
     retry: frozenset[str] = frozenset()
     wait: bool = False
+    holds: bool = True
 
 
 AS_USUAL = Wish()
@@ -140,7 +142,7 @@ async def open_services(
         folder = OutputFolder(config.output.path)
         folder.check_writable()
         announce: Announce = tell_nobody
-        if asks:
+        if asks and wish.holds:
             work = f"{'retry' if wish.retry else 'run'} of {config.name}"
             held = holding(folder, watch, work=work, wait=wish.wait)
             announce = await stack.enter_async_context(held)
