@@ -14,7 +14,7 @@ from prefect.states import Cancelled, Completed, Failed
 from prefect.tasks import Task
 
 from flows.artifacts import publish, shown
-from flows.logs import ship_logs
+from flows.logs import shipped_logs
 from flows.summary import in_a_line
 from vision_pipeline.core.config import RunConfig
 from vision_pipeline.core.errors import ConfigError, RunError, StoppedError
@@ -28,8 +28,6 @@ __all__ = ["AlertError", "TerminationSignal", "analyze_images"]
 
 # Prefect kills a cancelled run of a deployment 30 s after its signal.
 CANCEL_GRACE_S = 20.0
-
-ship_logs()
 
 
 class AlertError(RunError):
@@ -100,7 +98,7 @@ async def analyze_images(
         wait: Wait for another command that holds the output, instead of refusing.
     """
     try:
-        with tags(config.model.provider, config.model.name, config.name):
+        with tags(config.model.provider, config.model.name, config.name), shipped_logs():
             summary = await _analyzed(config, Wish(fresh, frozenset(retry or ()), wait))
         if config.alerts.are_due(rows=summary.items, errors=summary.failed):
             raise AlertError(config, summary)
