@@ -4,18 +4,23 @@ import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from vision_pipeline.pipeline import run, shard
+from vision_pipeline.pipeline import backfill, run, shard
 
 
 @contextmanager
 def shipped_logs() -> Iterator[None]:
-    """Within the block, a flow run, the loggers of runs and shards are Prefect's as well.
+    """Within the block, a flow run, the loggers of runs, shards and quotas are Prefect's as well.
 
     That is what its setting of extra loggers does; here no process needs it, and what is logged
     outside a flow run stays where it was.
     """
     with ExitStack() as stack:
-        for logger in (run.log, shard.log):
+        for logger in (
+            run.log,
+            shard.log,
+            backfill.log,
+            logging.getLogger("vision_pipeline.quota"),
+        ):
             _lend(logger, logging.getLogger("prefect.extra"), stack)
         yield
 

@@ -24,6 +24,7 @@ from tests.benchmarks.plan import plan
 from tests.benchmarks.preparation import passed, photo
 from tests.benchmarks.quotas import quota
 from tests.benchmarks.report import RESULTS, section, table, updated
+from tests.benchmarks.shared_quota import shared_quota
 from tests.benchmarks.two_cores import two_cores
 
 ROUNDS = 5
@@ -142,6 +143,7 @@ SECTIONS = {
     "in-flight": in_flight,
     "memory": memory,
     "quota": quota,
+    "shared-quota": shared_quota,
     "emulator": serving,
     "ledger": ledger,
 }

@@ -1,5 +1,6 @@
 """The command line in this process: arguments in, exit code and output out."""
 
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,9 @@ def command(monkeypatch, capsys) -> Callable[..., Ended]:
     monkeypatch.setenv("PREFECT_API_URL", "")
     monkeypatch.setenv("COLUMNS", "200")
 
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    handlers = [signal.getsignal(number) for number in numbers]
+
     def run(*arguments: object) -> Ended:
         monkeypatch.setattr(sys, "argv", ["vision-pipeline", *map(str, arguments)])
         code = 0
@@ -32,6 +36,9 @@ def command(monkeypatch, capsys) -> Callable[..., Ended]:
             main()
         except SystemExit as end:
             code = end.code or 0
+        finally:
+            for number, handler in zip(numbers, handlers, strict=True):
+                signal.signal(number, handler)
         out, err = capsys.readouterr()
         return Ended(int(code), out, err)
 

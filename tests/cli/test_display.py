@@ -1,9 +1,13 @@
 """The display on a terminal and elsewhere."""
 
 import io
+import logging
 import sys
 
+import pytest
+
 from vision_pipeline.cli.display import Display
+from vision_pipeline.cli.streams import forgiving_streams
 from vision_pipeline.core.activity import Quota, Stage
 
 
@@ -30,6 +34,30 @@ def test_a_terminal_gets_a_bar_with_figures(monkeypatch):
     assert "1 errors" in shown
     assert "0.2500 USD" in shown
     assert "stopping" in shown
+
+
+class Gone(io.StringIO):
+    """A terminal that has been closed."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__()
+        self.error = error
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, _text: str) -> int:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(), OSError(5, "Input/output error")])
+def test_a_terminal_that_is_gone_stops_no_display(monkeypatch, capsys, error):
+    monkeypatch.setattr(sys, "stderr", Gone(error))
+    monkeypatch.setenv("TERM", "xterm-256color")
+    with forgiving_streams(), Display("receipts") as display:
+        assert display.painted.wait(10)
+    sys.stdout.write("the result\n")
+    assert capsys.readouterr().out == "the result\n"
 
 
 def test_a_line_tells_the_same_without_a_terminal():
@@ -63,3 +91,14 @@ def test_a_narrow_terminal_keeps_why_nothing_moves_and_what_went_wrong():
     figures = display._figures(50)
     assert figures == "the request limit frees in 34 s · 0.0/s · 0 errors"
     assert display._figures(10) == "the request limit frees in 34 s"
+
+
+def test_what_the_package_warns_of_is_a_line_of_its_own_and_nothing_else(monkeypatch):
+    stderr = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stderr)
+    log = logging.getLogger("vision_pipeline.quota")
+    with Display("receipts"):
+        log.info("all is well")
+        log.warning("the server is away (%s)", "no answer")
+    log.debug("nobody listens any more")
+    assert stderr.getvalue() == "receipts: the server is away (no answer)\n"

@@ -12,6 +12,7 @@ from vision_pipeline.core.config import (
     OutputConfig,
     RetryConfig,
     RunConfig,
+    SharedQuotaConfig,
     SourceConfig,
 )
 
@@ -27,6 +28,7 @@ SECTIONS = [
     ModelConfig,
     ImageConfig,
     LimitsConfig,
+    SharedQuotaConfig,
     RetryConfig,
     BudgetConfig,
     OutputConfig,

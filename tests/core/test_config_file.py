@@ -75,6 +75,20 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(more, parts):
         ("image: []", ["image: [] is not allowed; allowed: keys and values"]),
         ("budget:", ["budget: None is not allowed; allowed: keys and values"]),
         ("limits: {requests_per_minute: soon}", ["limits.requests_per_minute: 'soon'", "auto"]),
+        (
+            "limits: {shared: {name: team}, requests_per_minute: 1, tokens_per_minute: 1}",
+            ["limits: `shared.name` needs `shared.share`", "0.25"],
+        ),
+        (
+            "limits: {shared: {name: team, share: 0.5}, tokens_per_minute: 1}",
+            ["limits: `requests_per_minute` is auto", "a number"],
+        ),
+        (
+            "limits: {shared: {name: team, share: 0.5}, requests_per_minute: 1}",
+            ["limits: `tokens_per_minute` is auto", "1000000000"],
+        ),
+        ("limits: {shared: {share: 0}}", ["limits.shared.share: 0", "a number above 0 to 1"]),
+        ("limits: {shared: {nme: team}}", ["limits.shared.nme: unknown key", "name"]),
         ("limits: {tokens_per_minute: 0}", ["limits.tokens_per_minute: 0", "auto", "at least 1"]),
         ("limits: {tokens_per_minute: [1]}", ["limits.tokens_per_minute: [1]"]),
         ("source: {path: a, include: 3}", ["source.include: 3", "allowed: a list"]),

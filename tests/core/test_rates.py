@@ -168,6 +168,51 @@ def test_a_row_of_refusals_is_no_chance():
     assert rate.per_s is not None
 
 
+def at_the_lowest_rate(*served):
+    """Brought down by rows of refusals; then a refusal after each of so many served requests."""
+    rate, now_s = LearnedRate(now_s=0), 0.0
+    for _ in range(3):
+        sent(rate, 2, start_s=now_s, end_s=now_s + 20)
+        now_s += 20
+        rate.refused(now_s, in_a_row=True)
+    assert rate.per_s == 0.5
+    limits = []
+    for number in served:
+        for _ in range(number + 1):
+            now_s += 2
+            rate.sent(now_s)
+            rate.served()
+        rate.untaken(now_s)
+        limits.append(rate.refused(now_s, in_a_row=False, is_certain=True))
+    return rate, now_s, limits
+
+
+def test_at_the_lowest_rate_what_serves_and_refuses_by_turns_does_so_by_chance():
+    rate, now_s, limits = at_the_lowest_rate(1, 1, 1, 1, 1, 1, 1, 1, 1, 1)
+    assert limits[-1] is False
+    for second in range(100):
+        at_rate(rate, max(rate.per_s, 1), start_s=now_s + second, end_s=now_s + second + 1)
+        if rate.per_s > 100:
+            break
+    assert rate.per_s > 100
+
+
+def test_at_the_lowest_rate_a_window_that_is_used_up_is_no_chance():
+    _, _, limits = at_the_lowest_rate(0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0)
+    assert all(limits)
+
+
+def test_rows_of_refusals_are_chance_where_many_are_refused_and_not_for_long():
+    rate, now_s, _ = at_the_lowest_rate(1, 1, 1, 1, 1, 1, 1, 1, 1, 1)
+    rows = []
+    for _ in range(30):
+        now_s += 0.1
+        rate.sent(now_s)
+        rows.append(rate.refused(now_s, in_a_row=True))
+    assert rows[0] is False
+    assert any(rows)
+
+
 def groups(rate, sizes, *, per_s=100.0):
     """Three single refusals after so many requests each; the rate after each group."""
     now_s, rates = 0.0, []

@@ -35,6 +35,13 @@ def test_limits_that_do_not_bind_leave_it_to_the_rate(progress):
     assert progress.left_s() == pytest.approx(10, abs=1)
 
 
+def test_of_a_quota_that_others_use_too_the_rate_so_far_tells_more_than_the_whole(progress):
+    progress.activity.requests = Quota(limit=6000, used=6000, is_shared=True)
+    assert progress.left_s() == pytest.approx(10, abs=1)
+    progress.activity.requests = Quota(limit=60, used=60, is_shared=True)
+    assert progress.left_s() == pytest.approx(50)
+
+
 def test_what_the_ledger_answers_needs_no_quota(progress):
     progress.calls = 25
     progress.activity.requests = Quota(limit=60, used=60)

@@ -140,6 +140,31 @@ async def test_an_unusable_answer_is_repaired_once_and_both_turns_are_paid(bench
     assert summary.cost_usd == pytest.approx(2 * 120e-6)
 
 
+async def test_a_copy_of_a_repaired_item_gets_the_repaired_answer(bench):
+    bench.source = ListSource(["a"])
+    replies = ['{"caption": "x", "mood": "sad"}', '{"caption": "y"}']
+    bench.answers_with(lambda _: replies.pop(0))
+    await bench.run()
+    bench.source, bench.images = ListSource(["copy"]), MemoryImages(copy=b"a")
+    bench.model = ScriptedModel()
+    summary = await bench.run()
+    assert (summary.from_ledger, summary.repaired) == (1, 1)
+    assert bench.column("caption")["copy"] == "y"
+
+
+async def test_a_stored_reply_with_other_keys_is_taken_rather_than_paid_for_again(bench):
+    bench.source = ListSource(["a"])
+    replies = ['{"caption": "x", "mood": "sad"}', '{"caption": "y"}']
+    bench.answers_with(lambda _: replies.pop(0))
+    await bench.run()
+    del bench.ledger.replies[1]  # the repair
+    bench.source, bench.images = ListSource(["copy"]), MemoryImages(copy=b"a")
+    bench.model = ScriptedModel()
+    summary = await bench.run()
+    assert (summary.from_ledger, summary.repaired) == (1, 0)
+    assert bench.column("caption")["copy"] == "x"
+
+
 async def test_an_answer_that_stays_unusable_keeps_its_text(bench):
     bench.source = ListSource(["a"])
     bench.answers_with(lambda _: "no json")

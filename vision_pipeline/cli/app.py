@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from vision_pipeline import __version__
-from vision_pipeline.cli import compact, emulator, ledger, look, retry, run, serve, setup
+from vision_pipeline.cli import backfill, compact, emulator, ledger, look, retry, run, serve, setup
+from vision_pipeline.cli.streams import forgiving_streams
 from vision_pipeline.core.errors import RunError
 
 EXIT_INTERRUPTED = 3
@@ -48,6 +52,7 @@ def _options(
 
 run.register(app)
 retry.register(app)
+backfill.register(app)
 serve.register(app)
 look.register(app)
 compact.register(app)
@@ -64,26 +69,48 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
     raise Interrupted
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Run a command; whatever a user can cause becomes one line on stderr and an exit code."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, _interrupt) for number in numbers]
+    # At its very end the interpreter sets default handlers, which kill, in place of any but this.
+    atexit.register(_on_signals, signal.SIG_IGN)
+    _on_signals(_interrupt)
+    with forgiving_streams():
+        try:
+            code = _outcome()
+        except (Interrupted, KeyboardInterrupt):
+            _on_signals(_leaving(EXIT_INTERRUPTED))
+            code = _told("stopped; the same command goes on from here", EXIT_INTERRUPTED)
+        # The interpreter may take a second to end: what comes now changes no result.
+        _on_signals(_leaving(code))
+    sys.exit(code)
+
+
+def _outcome() -> int:
     try:
-        app()
+        try:
+            app()
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except RunError as error:
-        fail(error)
-    except (Interrupted, KeyboardInterrupt):
-        sys.stderr.write("stopped; the same command goes on from here\n")
-        sys.exit(EXIT_INTERRUPTED)
-    except BrokenPipeError:  # the reader of stdout, such as `head`, has seen enough
-        sys.stderr.close()
-        sys.exit(0)
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
+        return _told(f"error: {error}", error.exit_code)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
 
 
-def fail(error: RunError) -> None:
-    """End with an error's message and its exit code."""
-    sys.stderr.write(f"error: {error}\n")
-    sys.exit(error.exit_code)
+def _told(line: str, code: int) -> int:
+    print(line, file=sys.stderr)
+    return code
+
+
+def _on_signals(handler: Callable[[int, FrameType | None], Any] | signal.Handlers) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)
+
+
+def _leaving(code: int) -> Callable[[int, FrameType | None], NoReturn]:
+    def leave(_number: int, _frame: FrameType | None) -> NoReturn:
+        os._exit(code)
+
+    return leave

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from time import monotonic
 from types import TracebackType
@@ -44,9 +45,13 @@ class Display:
         self._ended = threading.Event()
         self.painted = threading.Event()
         self._thread = threading.Thread(target=self._show, name="display", daemon=True)
+        self._log = logging.getLogger("vision_pipeline")
+        self._remarks = _Remarks(self)
 
     def __enter__(self) -> Self:
         self._console = Console(stderr=True)
+        self._log.addHandler(self._remarks)
+        self._was_passed_on, self._log.propagate = self._log.propagate, False
         self._thread.start()
         return self
 
@@ -58,6 +63,8 @@ class Display:
     ) -> None:
         self._ended.set()
         self._thread.join()
+        self._log.removeHandler(self._remarks)
+        self._log.propagate = self._was_passed_on
         if isinstance(error, RunError) and self.progress.worked:
             self._print(self.line())
 
@@ -74,6 +81,10 @@ class Display:
             if line != shown:  # a wait is told once, not every ten seconds
                 self._print(line)
             shown = line
+
+    def remark(self, text: str) -> None:
+        """Show a line beside the progress."""
+        self._print(f"{self._name}: {text}")
 
     def _print(self, line: str) -> None:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -95,7 +106,7 @@ class Display:
         )
         counts = 2 * len(str(self.progress.total or 0)) + _BAR * (width >= _WIDE) + 8
         room = width - len(self._name) - counts
-        with Bars(*columns, console=self._console, transient=True) as bars:
+        with Bars(*columns, console=self._console, transient=True, auto_refresh=False) as bars:
             task = bars.add_task(self._name, total=None, figures="starting")
             while not self._ended.wait(BAR_INTERVAL_S):
                 bars.update(
@@ -135,6 +146,17 @@ class Display:
         return _joined(shown)
 
 
+class _Remarks(logging.Handler):
+    """Shows what the package logs where it does not break the bar."""
+
+    def __init__(self, display: Display) -> None:
+        super().__init__(logging.WARNING)
+        self._display = display
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._display.remark(record.getMessage())
+
+
 def _joined(parts: list[tuple[int, str]]) -> str:
     return " · ".join(part for _, part in parts)
 
@@ -142,7 +164,7 @@ def _joined(parts: list[tuple[int, str]]) -> str:
 def _before_work(progress: Progress) -> str:
     if progress.waits_for:
         return f"waiting for {progress.waits_for}"
-    return "listing the source"
+    return f"listing {progress.lists}"
 
 
 def _shares(activity: Activity) -> list[str]:

@@ -36,11 +36,13 @@ class Quota:
         limit: None as long as nobody knows it.
         used: Within the last minute.
         frees_at_s: When the first of that falls out of a window; None where there is no window.
+        is_shared: Whether other processes use it too: waits may then be longer.
     """
 
     limit: float | None = None
     used: float = 0.0
     frees_at_s: float | None = None
+    is_shared: bool = False
 
     def wait_s(self, amount: float, now_s: float) -> float | None:
         """How long it takes at least to use that much more, or None without a limit.

@@ -17,11 +17,12 @@ from vision_pipeline.core.config_images import ImageConfig, SourceConfig
 from vision_pipeline.core.config_rules import (
     INT64_MAX,
     OWN_FIELDS,
-    VARIABLE,
     check_address,
+    check_variable,
     fits_json,
 )
 from vision_pipeline.core.config_section import MAX_BYTES, Section, at
+from vision_pipeline.core.databases import check_ledger
 
 
 class ModelConfig(Section):
@@ -82,8 +83,7 @@ class ModelConfig(Section):
             raise ValueError(f"`extra_body.{field}` is set by the pipeline or a key of its own")
         if not fits_json(self.extra_body):
             raise ValueError("`extra_body` has an integer beyond 64 bits")
-        if self.api_key_env is not None and not VARIABLE.fullmatch(self.api_key_env):
-            raise ValueError("`api_key_env` is the name of a variable: letters, digits and _")
+        check_variable("api_key_env", self.api_key_env)
         if self.provider == "openai" and self.base_url is None:
             raise ValueError("provider `openai` needs `base_url`, such as http://localhost:8000/v1")
         return self
@@ -97,6 +97,24 @@ def _rate(value: object, check: ValidatorFunctionWrapHandler) -> object:
 
 
 Rate = Annotated[Literal["auto"] | Annotated[int, Field(ge=1, le=MAX_BYTES)], WrapValidator(_rate)]
+
+
+class SharedQuotaConfig(Section):
+    """A quota that several processes use, kept for them by a Prefect server."""
+
+    name: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="Of the quota, the same in all recipes that use it; null: it is not shared.",
+        json_schema_extra=at(0),
+    )
+    share: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="What one process takes of it while the Prefect server is away.",
+        json_schema_extra=at(1),
+    )
 
 
 class LimitsConfig(Section):
@@ -113,6 +131,25 @@ class LimitsConfig(Section):
         json_schema_extra=at(1),
     )
     max_in_flight: int = Field(default=64, ge=1, le=1024, json_schema_extra=at(2))
+    shared: SharedQuotaConfig = Field(default_factory=SharedQuotaConfig, json_schema_extra=at(3))
+
+    @model_validator(mode="after")
+    def _shared_in_numbers(self) -> Self:
+        if self.shared.name is None:
+            return self
+        if self.shared.share is None:
+            raise ValueError(
+                "`shared.name` needs `shared.share`: what one process takes of the quota while the "
+                "Prefect server is away, such as 0.25 where there are 4"
+            )
+        for field in ("requests_per_minute", "tokens_per_minute"):
+            if getattr(self, field) == "auto":
+                raise ValueError(
+                    f"`{field}` is auto, and a shared quota needs a number: the whole of what all "
+                    "processes may use together; where there is no limit, one that never binds, "
+                    "such as 1000000000"
+                )
+        return self
 
 
 class RetryConfig(Section):
@@ -167,9 +204,24 @@ class OutputConfig(Section):
     )
     ledger: str | None = Field(
         default=None,
-        description="Local file of paid replies; null: ledger.sqlite in the output folder.",
+        min_length=1,
+        description="Paid replies: a local file, or postgresql://user@host/database for several "
+        "machines; null: ledger.sqlite in the output folder.",
         json_schema_extra=at(2),
     )
+    ledger_password_env: str | None = Field(
+        default=None,
+        description="Environment variable with the database's password; null: PGPASSWORD or "
+        "~/.pgpass.",
+        json_schema_extra=at(3),
+    )
+
+    @model_validator(mode="after")
+    def _keeps_no_secret(self) -> Self:
+        if self.ledger is not None:
+            check_ledger(self.ledger)
+        check_variable("ledger_password_env", self.ledger_password_env)
+        return self
 
 
 class RunConfig(Section):

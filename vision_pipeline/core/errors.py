@@ -12,6 +12,7 @@ PipelineError
 │   ├── AccessError          exit 3: the key or the plan is refused; resumable with another
 │   └── EndpointError        exit 3: the server cannot be reached at all; resumable when it can
 ├── ItemError              give this item up: an error row with a stable `code`
+├── QuotaServerError       the server of a shared quota is away; the run goes on at its share
 └── RetryableError         ask again later; never leaves the adapter that asks
 """
 
@@ -135,6 +136,10 @@ class AccessError(RunError):
 
 class EndpointError(RunError):
     """The server cannot be reached, or it is not the API that was expected."""
+
+
+class QuotaServerError(PipelineError):
+    """The server of a shared quota gives nothing at the moment; the run goes on at its share."""
 
 
 class ItemError(PipelineError):

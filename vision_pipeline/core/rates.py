@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vision_pipeline.core.chance import FEW, Chance, Doubt, Told
+from vision_pipeline.core.chance import FEW, Chance, Doubt, Lowest, Told
 
 _LEAST_MEASURED_S = 2.0  # a shorter time between refusals tells of bursts, not of a rate
 _CAREFUL = 0.98  # of a measured rate: what is kept below it is no refusal
@@ -41,6 +41,7 @@ class LearnedRate:
         self._steps = 0
         self._doubt: Doubt | None = Doubt()
         self._chance = Chance()
+        self._lowest = Lowest()
         self._since_s = self._grown_s = now_s
         self._taken = self._grown_from = 0
 
@@ -49,11 +50,16 @@ class LearnedRate:
         self._taken += 1
         self._grown_from += 1
         self._chance.requests += 1
+        self._lowest.requests += self._is_lowest
         if now_s - self._grown_s >= _PERIOD_S and self._chance.goes_on():
             sent_per_s = self._grown_from / (now_s - self._grown_s)
             self._grown_s, self._grown_from = now_s, 0
             if self.per_s is not None and sent_per_s > self.per_s / 2:  # else it is not tested
                 self._grow(self.per_s)
+
+    def served(self) -> None:
+        """Note that a request was not refused."""
+        self._chance.served()
 
     def untaken(self, sent_s: float) -> None:
         """Count a request that was refused after all."""
@@ -78,15 +84,26 @@ class LearnedRate:
         self._doubt = None
         measured_s, taken = now_s - self._since_s, self._taken
         self._begin(now_s)
+        if self._is_lowest and (share := self._lowest.refused(is_turn=taken > 0)) is not None:
+            self._bear(share)
+            return False
         self._steps = 0
         if taken <= 0:
             return True  # a row of refusals tells nothing that its first one did not
         if not in_a_row and self._chance.is_found(self.per_s, taken, measured_s):
             self.per_s = self._chance.per_s_before
-            self._is_sure = False
+            self._bear(self._chance.share_found)
             return False
         self._lower(taken, measured_s, in_a_row=in_a_row)
         return True
+
+    def _bear(self, share: float) -> None:
+        self._chance.bear(share)
+        self._is_sure, self._guess_growth = False, _GROWTH_OF_A_GUESS
+
+    @property
+    def _is_lowest(self) -> bool:
+        return self.per_s is not None and self.per_s <= _LEAST_PER_S
 
     def _begin(self, now_s: float) -> None:
         self._since_s = self._grown_s = now_s
@@ -109,7 +126,7 @@ class LearnedRate:
             self._lower(taken, measured_s, in_a_row=True)
         elif told is Told.CHANCE:
             self.per_s = None
-            self._chance.bear(doubt.share)
+            self._bear(doubt.share)
             self._doubt = Doubt()
         else:
             self._set(_A_LITTLE * taken / max(measured_s, 1.0))

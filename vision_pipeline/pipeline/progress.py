@@ -23,6 +23,7 @@ class Progress:
         calls: Requests that brought a reply; replies from the ledger are not among them.
         activity: What goes on at the moment, and what the time went into.
         skipped: Files of the source that are no items, by reason.
+        lists: What is gone through to find the items.
         waits_for: The command that holds the output, while this one waits for it; else "".
         begun_at_s: When work began, on the monotonic clock.
     """
@@ -41,6 +42,7 @@ class Progress:
     cost_usd: float = 0.0
     errors: Counter[str] = field(default_factory=Counter)
     skipped: dict[str, int] = field(default_factory=dict)
+    lists: str = "the source"
     waits_for: str = ""
     begun_at_s: float | None = None
     activity: Activity = field(default_factory=lambda: Activity(now_s=monotonic))
@@ -82,8 +84,10 @@ class Progress:
             activity.requests.wait_s(left * share, now_s),
             activity.tokens.wait_s(left * share * tokens, now_s),
         ]
-        known = [each for each in by_limits if each is not None]
-        return max(known) if known and max(known) > 0 else left / rate
+        known = max((each for each in by_limits if each is not None), default=0.0)
+        if activity.requests.is_shared:  # what others take of the limits shows in the rate alone
+            return max(known, left / rate)
+        return known or left / rate
 
     @property
     def failed(self) -> int:

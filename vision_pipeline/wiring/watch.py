@@ -18,6 +18,10 @@ def _no_signals(_stop: Stop) -> AbstractContextManager[None]:
     return nullcontext()
 
 
+def _to_nobody(_text: str) -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class Watch:
     """What is seen of a run and said to it while it is open, whatever engine drives it.
@@ -27,12 +31,14 @@ class Watch:
         stop: Raised to end the run early.
         signals: While open, signals raise `stop`; entered after an engine has set its own handlers.
         grace_s: How long requests on the wire may take to finish at most once the run stops.
+        say: Hears what a command finds out before it works; from any thread.
     """
 
     progress: Progress
     stop: Stop
     signals: Callable[[Stop], AbstractContextManager[None]] = _no_signals
     grace_s: float = math.inf
+    say: Callable[[str], None] = _to_nobody
 
 
 _watched: ContextVar[Watch | None] = ContextVar("watched", default=None)

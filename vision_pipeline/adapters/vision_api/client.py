@@ -13,6 +13,7 @@ import aiohttp
 import httpx
 
 from vision_pipeline.adapters.vision_api.endpoint import MIN_SECRET_CHARS, Endpoint, Line
+from vision_pipeline.adapters.vision_api.leases import UNSHARED, Leases
 from vision_pipeline.adapters.vision_api.pacer import SYSTEM_CLOCK, Clock, Pacer, Turn
 from vision_pipeline.core.activity import Activity
 from vision_pipeline.core.config import LimitsConfig, RetryConfig
@@ -47,9 +48,10 @@ class VisionApi:
         retry: For how often and how long.
         clock: How time passes.
         activity: Told what is going on.
+        leases: Of a quota that other processes use too; closed with this client.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (each of them is something else)
         self,
         endpoint: Callable[[], Awaitable[Endpoint]],
         *,
@@ -57,14 +59,20 @@ class VisionApi:
         retry: RetryConfig,
         clock: Clock = SYSTEM_CLOCK,
         activity: Activity | None = None,
+        leases: Leases = UNSHARED,
     ) -> None:
         self._endpoint = endpoint
         self._retry = retry
         self._clock = clock
         self._activity = activity or Activity(now_s=clock.now)
         self._max_in_flight = limits.max_in_flight
+        self._leases = leases
         self._pacer = Pacer(
-            limits, patience_s=retry.max_elapsed_s, clock=clock, activity=self._activity
+            limits,
+            patience_s=retry.max_elapsed_s,
+            clock=clock,
+            activity=self._activity,
+            leases=leases,
         )
         self._line: Line | None = None
         self._opening = asyncio.Lock()
@@ -117,6 +125,7 @@ class VisionApi:
 
     async def aclose(self) -> None:
         """Close the connections."""
+        await self._leases.aclose()
         if self._line is not None:
             await self._line.aclose()
 

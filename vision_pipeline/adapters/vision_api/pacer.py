@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from time import monotonic
 
+from vision_pipeline.adapters.vision_api.leases import UNSHARED, Leases
 from vision_pipeline.adapters.vision_api.quotas import RequestQuota, TokenQuota
 from vision_pipeline.core.activity import Activity, Stage
 from vision_pipeline.core.concurrency import CAREFUL_START, START, Concurrency
@@ -77,19 +78,28 @@ class Pacer:
         patience_s: For how long refusals or failures without a single answer are borne.
         clock: How time passes.
         activity: Told what the next request waits for.
+        leases: Of a quota that other processes use too.
 
     Attributes:
         served_s: When the latest of the requests that were served was sent.
     """
 
     def __init__(
-        self, limits: LimitsConfig, *, patience_s: float, clock: Clock, activity: Activity
+        self,
+        limits: LimitsConfig,
+        *,
+        patience_s: float,
+        clock: Clock,
+        activity: Activity,
+        leases: Leases = UNSHARED,
     ) -> None:
         self._clock = clock
         self._patience_s = patience_s
         self._activity = activity
-        self._requests = RequestQuota(limits.requests_per_minute, activity.requests)
-        self._tokens = TokenQuota(limits.tokens_per_minute, activity.tokens)
+        self._requests = RequestQuota(
+            limits.requests_per_minute, activity.requests, leases.requests
+        )
+        self._tokens = TokenQuota(limits.tokens_per_minute, activity.tokens, leases.tokens)
         self._outage = Outage()
         self._first = asyncio.Lock()
         self._changed = asyncio.Event()
@@ -114,10 +124,10 @@ class Pacer:
 
     async def _next(self, request: int, estimated_tokens: int) -> Turn:
         try:
-            if self._requests.rates:
+            if self._requests.is_paced:
                 self._activity.hold(Stage.REQUEST_LIMIT)
                 await self._requests.pace()
-            if self._tokens.rates:
+            if self._tokens.is_paced:
                 self._activity.hold(Stage.TOKEN_LIMIT)
                 await self._tokens.pace(estimated_tokens)
             while (held := self._held()) is not None:

@@ -1,4 +1,7 @@
-"""Requests and tokens a minute: mirrored where answers tell of a window, else paced smoothly."""
+"""Requests and tokens a minute: mirrored where answers tell of a window, else paced smoothly.
+
+Of a quota that other processes use too, a lease is taken besides.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import Literal
 
 from aiolimiter import AsyncLimiter
 
+from vision_pipeline.adapters.vision_api.leases import Lease
 from vision_pipeline.core import activity
 from vision_pipeline.core.limits import MINUTE_S, pace
 from vision_pipeline.core.rates import LearnedRate
@@ -22,14 +26,18 @@ _MEAN_WEIGHT = 0.1  # of the newest reply in the running mean of answer lengths
 
 
 class _Quota:
-    def __init__(self, limit: Limit, shown: activity.Quota, *, margin_s: float) -> None:
+    def __init__(
+        self, limit: Limit, shown: activity.Quota, lease: Lease | None, *, margin_s: float
+    ) -> None:
         self._given = None if limit == "auto" else float(limit)
         self._shown = shown
         self._window = SlidingWindow(margin_s=margin_s, share=self._given)
         self._named: float | None = None
         self._bucket = _Bucket()
+        self._lease = lease
         self._is_window = True  # until refusals contradict it
         shown.limit = self._given
+        shown.is_shared = lease is not None
 
     def learn(self, limit: int | None, left: int | None, now_s: float) -> None:
         """Take over a limit a minute, and what is left of it where it is a window."""
@@ -59,6 +67,17 @@ class _Quota:
         known = (self._given, self._named)
         return [] if self._is_mirrored else [each / MINUTE_S for each in known if each is not None]
 
+    @property
+    def is_paced(self) -> bool:
+        """Whether a request has to wait for `pace`."""
+        return bool(self.rates) or self._lease is not None
+
+    async def _pace(self, amount: float) -> None:
+        if rates := self.rates:
+            await self._bucket.take(amount, per_s=min(rates))
+        if self._lease is not None:
+            await self._lease.take(amount)
+
 
 class RequestQuota(_Quota):
     """Requests a minute; a rate that nobody names is learned from refusals.
@@ -66,10 +85,11 @@ class RequestQuota(_Quota):
     Args:
         limit: As configured.
         shown: Told what is used.
+        lease: Where other processes use the quota too.
     """
 
-    def __init__(self, limit: Limit, shown: activity.Quota) -> None:
-        super().__init__(limit, shown, margin_s=_MARGIN_S)
+    def __init__(self, limit: Limit, shown: activity.Quota, lease: Lease | None) -> None:
+        super().__init__(limit, shown, lease, margin_s=_MARGIN_S)
         self._learned: LearnedRate | None = None
         self._surprises: deque[bool] = deque(maxlen=_OUTCOMES)
 
@@ -80,8 +100,8 @@ class RequestQuota(_Quota):
         return super().rates if learned is None else [*super().rates, learned]
 
     async def pace(self) -> None:
-        """Wait for the lowest of the rates."""
-        await self._bucket.take(1.0, per_s=min(self.rates))
+        """Wait for the lowest of the rates, and for the lease."""
+        await self._pace(1.0)
 
     def enter(self, now_s: float) -> Entry:
         """Count a request that goes now."""
@@ -103,6 +123,8 @@ class RequestQuota(_Quota):
     def served(self) -> None:
         """Note that a request was admitted."""
         self._surprises.append(False)
+        if self._learned is not None:
+            self._learned.served()
 
     def explains(self, requests_left: int | None) -> bool:
         """Whether a window that is used up explains a refusal."""
@@ -141,15 +163,16 @@ class TokenQuota(_Quota):
     Args:
         limit: As configured.
         shown: Told what is used.
+        lease: Where other processes use the quota too.
     """
 
-    def __init__(self, limit: Limit, shown: activity.Quota) -> None:
-        super().__init__(limit, shown, margin_s=0.0)
+    def __init__(self, limit: Limit, shown: activity.Quota, lease: Lease | None) -> None:
+        super().__init__(limit, shown, lease, margin_s=0.0)
         self._mean_completion_tokens = 0.0
 
     async def pace(self, estimated_tokens: int) -> None:
-        """Wait for the lowest of the rates."""
-        await self._bucket.take(self._whole(estimated_tokens), per_s=min(self.rates))
+        """Wait for the lowest of the rates, and for the lease."""
+        await self._pace(self._whole(estimated_tokens))
 
     def reserve(self, estimated_tokens: int) -> float:
         """Set aside what a request of so many input tokens may cost; returns that."""
@@ -160,6 +183,8 @@ class TokenQuota(_Quota):
     def settle(self, reserved: float, tokens: int, now_s: float) -> None:
         """Replace what was set aside by what it was charged."""
         self._window.settle(reserved, tokens, now_s)
+        if self._lease is not None:
+            self._lease.settle(reserved - tokens)
 
     def expect(self, completion_tokens: int) -> None:
         """Expect answers to be as long as those before."""

@@ -1,0 +1,240 @@
+"""Several processes on one key: with a quota that they share by leases, and without."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from tests.benchmarks.quotas import BUCKET, IN_FLIGHT, PROMPT, UNLIMITED_TOKENS, draw, emulator
+from tests.benchmarks.report import section, table
+
+PROCESSES, PER_S = 4, 20
+BIN = Path(sys.executable).parent
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A quota of 20 requests/s and how the processes keep it.
+
+    Attributes:
+        items: Of all processes together.
+        options: The emulator's.
+        limits: As the recipes have them; a share is added to those that are shared.
+        away_s: From when to when the Prefect server is killed, counted from the first request.
+    """
+
+    items: int
+    options: tuple[str, ...]
+    limits: dict[str, int]
+    is_shared: bool = True
+    away_s: tuple[float, float] | None = None
+
+
+GIVEN = {"requests_per_minute": 60 * PER_S, "tokens_per_minute": UNLIMITED_TOKENS}
+TOKENS = {"requests_per_minute": 100_000, "tokens_per_minute": 40_000}
+WINDOW = ("--requests-per-minute", str(60 * PER_S))
+TOLD_BUCKET = (*BUCKET, "--retry-after", "seconds")
+SCENARIOS = {
+    "bucket, leased": Scenario(1800, TOLD_BUCKET, GIVEN),
+    "bucket, no lease, limits: auto": Scenario(1800, TOLD_BUCKET, {}, is_shared=False),
+    "window, leased": Scenario(1800, WINDOW, GIVEN),
+    "window, no lease, limits: auto": Scenario(1800, WINDOW, {}, is_shared=False),
+    "window of tokens, leased": Scenario(
+        1600, ("--requests-per-minute", "100000", "--tokens-per-minute", "40000"), TOKENS
+    ),
+    "window of tokens, no lease, limits: auto": Scenario(
+        1600,
+        ("--requests-per-minute", "100000", "--tokens-per-minute", "40000"),
+        {},
+        is_shared=False,
+    ),
+    "bucket, leased, server killed for 40 s": Scenario(
+        2400, TOLD_BUCKET, GIVEN, away_s=(40.0, 80.0)
+    ),
+    "window, leased, server killed for 40 s": Scenario(2400, WINDOW, GIVEN, away_s=(40.0, 80.0)),
+}
+
+
+def shared_quota(rounds: int) -> str:
+    """4 processes (`vision-pipeline run --engine local`), one key, one quota of 20 requests/s.
+
+    Each has its own images and output, 64 in flight at most, 0.2 s latency, and `limits.shared`
+    with a share of 0.25, on a Prefect server with SQLite on the same two cores. The quota is a
+    bucket that holds a second's worth and names a wait, or Mistral's window of a minute and its
+    headers; of tokens, 40,000 a minute. "Used" is what was served of what the rate allows from
+    the first request to the last answer; a burst into the empty window, which only those without
+    a lease dare, may bring more than the whole.
+    """
+    rows = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for number in range(PROCESSES):
+            folder = Path(scratch) / str(number)
+            folder.mkdir()
+            draw(folder, max(each.items for each in SCENARIOS.values()) // PROCESSES)
+        for name, scenario in SCENARIOS.items():
+            runs = [measure(Path(scratch), scenario) for _ in range(rounds)]
+            found = {key: median(run[key] for run in runs) for key in runs[0]}
+            rows.append(
+                (
+                    name,
+                    f"{found['seconds']:.0f}",
+                    f"{found['used']:.1%}",
+                    f"{found['refused'] / scenario.items:.2%}",
+                    f"{sum(scenario.items - run['served'] for run in runs):.0f}",
+                    f"{found['first_s']:.0f} to {found['seconds']:.0f}",
+                    f"{found['away_per_s']:.1f}" if scenario.away_s else "",
+                )
+            )
+            print(rows[-1], runs, file=sys.stderr, flush=True)
+    head = (
+        "quota",
+        "seconds",
+        "used",
+        "refused",
+        "rows lost",
+        "processes end after s",
+        "requests/s without server",
+    )
+    return section("Shared quota", rounds, shared_quota.__doc__ or "", table(head, rows))
+
+
+def measure(images: Path, scenario: Scenario) -> dict[str, float]:
+    """One round, as the provider saw it."""
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        base_url = stack.enter_context(emulator(scenario.options))
+        server = stack.enter_context(PrefectServer(scratch)) if scenario.is_shared else None
+        environment = os.environ | (server.environment if server else {"PREFECT_API_URL": ""})
+        runs = [
+            start(images / str(number), scratch / str(number), scenario, base_url, environment)
+            for number in range(PROCESSES)
+        ]
+        samples, ended_s = watch(runs, base_url, server, scenario.away_s)
+        served = sum(json.loads(run.communicate()[0])["ok"] for run in runs)
+    stats = samples[-1]
+    seconds = stats["last_at_s"] - stats["first_at_s"]
+    used = served / PER_S
+    if "--tokens-per-minute" in scenario.options:
+        used = (stats["prompt_tokens"] + stats["completion_tokens"]) / (40_000 / 60)
+    return {
+        "seconds": seconds,
+        "used": used / seconds,
+        "refused": stats["refused"],
+        "served": served,
+        "first_s": ended_s,
+        "away_per_s": rate(samples, scenario.away_s) if scenario.away_s else 0.0,
+    }
+
+
+def start(
+    images: Path, scratch: Path, scenario: Scenario, base_url: str, environment: dict[str, str]
+) -> subprocess.Popen[str]:
+    """One of the processes."""
+    scratch.mkdir()
+    (scratch / "p.md").write_text(PROMPT)
+    shared = {"shared": {"name": "bench", "share": 1 / PROCESSES}} if scenario.is_shared else {}
+    document = {
+        "name": "bench",
+        "source": {"path": str(images), "limit": scenario.items // PROCESSES},
+        "prompt": str(scratch / "p.md"),
+        "model": {"provider": "emulator", "base_url": f"{base_url}/v1", "engine": "synthetic"},
+        "limits": {"max_in_flight": IN_FLIGHT} | scenario.limits | shared,
+        "output": {"path": str(scratch / "out")},
+    }
+    (scratch / "r.yaml").write_text(json.dumps(document))
+    command = [str(BIN / "vision-pipeline"), "run", str(scratch / "r.yaml")]
+    return subprocess.Popen(
+        [*command, "--engine", "local", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=environment,
+    )
+
+
+def watch(
+    runs: list[subprocess.Popen[str]],
+    base_url: str,
+    server: PrefectServer | None,
+    away_s: tuple[float, float] | None,
+) -> tuple[list[dict[str, float]], float]:
+    """The provider's counts until all have ended, and when the first of them did."""
+    samples: list[dict[str, float]] = []
+    first_s = 0.0
+    while True:
+        is_over = all(run.poll() is not None for run in runs)
+        with urllib.request.urlopen(f"{base_url}/_emulator/stats") as response:
+            stats = json.load(response)
+        if stats["first_at_s"] is not None:
+            passed_s = time.monotonic() - stats["first_at_s"]
+            samples.append(stats | {"passed_s": passed_s})
+            if not first_s and any(run.poll() is not None for run in runs):
+                first_s = passed_s
+            if server is not None and away_s is not None:
+                server.be(is_up=not away_s[0] <= passed_s < away_s[1])
+        if is_over:
+            return samples, first_s
+        time.sleep(0.5)
+
+
+def rate(samples: list[dict[str, float]], between_s: tuple[float, float]) -> float:
+    """Requests served a second while the server was away, but for the seconds of its going."""
+    begin_s, end_s = between_s[0] + 5, between_s[1]
+    inside = [each for each in samples if begin_s <= each["passed_s"] < end_s]
+    first, last = inside[0], inside[-1]
+    return (last["served"] - first["served"]) / (last["passed_s"] - first["passed_s"])
+
+
+class PrefectServer:
+    """A server with SQLite, which may be killed and started anew."""
+
+    def __init__(self, scratch: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self._port = free.getsockname()[1]
+        self._url = f"http://127.0.0.1:{self._port}/api"
+        home = {
+            "PREFECT_HOME": str(scratch / "prefect"),
+            "DO_NOT_TRACK": "1",
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_LOGGING_LEVEL": "CRITICAL",
+        }
+        self._own = os.environ | home
+        self.environment = home | {"PREFECT_API_URL": self._url}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> PrefectServer:
+        self.be(is_up=True)
+        while True:
+            with suppress(urllib.error.URLError, ConnectionError):
+                urllib.request.urlopen(f"{self._url}/health").close()
+                return self
+            time.sleep(0.5)
+
+    def __exit__(self, *_: object) -> None:
+        self.be(is_up=False)
+
+    def be(self, *, is_up: bool) -> None:
+        """Start it, or kill it, where it is not so already."""
+        if is_up and self._process is None:
+            command = [str(BIN / "prefect"), "server", "start", "--port", str(self._port)]
+            pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+            self._process = subprocess.Popen(
+                command, env=self._own, start_new_session=True, **pipes
+            )
+        elif not is_up and self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
