@@ -15,7 +15,7 @@ from prefect.states import Cancelled, Completed, Failed
 from prefect.tasks import Task
 
 from flows.artifacts import publish, shown
-from flows.logs import ship_logs
+from flows.logs import shipped_logs
 from flows.summary import in_a_line
 from vision_pipeline.core.config import RunConfig
 from vision_pipeline.core.errors import RunError, StoppedError
@@ -29,8 +29,6 @@ CANCEL_GRACE_S = 20.0
 
 T = TypeVar("T")
 
-ship_logs()
-
 
 def flow_run_name() -> str:
     """The recipe's name, and when the run was to start."""
@@ -42,7 +40,7 @@ def flow_run_name() -> str:
 async def performed(config: RunConfig, job: Callable[[], Awaitable[Summary]]) -> Summary:
     """The job of a flow run, shown on its server while it is done, and its summary published."""
     watch = _watch()
-    with tags(config.model.provider, config.model.name, config.name):
+    with tags(config.model.provider, config.model.name, config.name), shipped_logs():
         with watching(watch):
             async with shown(config.name, watch.progress):
                 summary = await job()

@@ -1,6 +1,7 @@
 """The flow `analyze_images` on a temporary Prefect server."""
 
 import asyncio
+import logging
 import os
 import subprocess
 import sys
@@ -267,3 +268,27 @@ async def test_a_server_that_is_away_fails_no_run(recipe, monkeypatch):
         monkeypatch.setattr(f"flows.artifacts.{name}", away)
     summary = await analyze_images(recipe)
     assert summary.ok == 4
+
+
+class Kept(logging.Handler):
+    """Keeps messages."""
+
+    def __init__(self):
+        super().__init__()
+        self.messages = []
+
+    def emit(self, record):
+        self.messages.append(record.getMessage())
+
+
+async def test_runs_and_shards_are_logged_to_prefect_images_are_not(recipe, pictures, monkeypatch):
+    (pictures / "bad.png").write_bytes(b"no image")
+    kept, prefects = Kept(), logging.getLogger("prefect.extra")
+    monkeypatch.setattr(prefects, "handlers", [kept])
+    monkeypatch.setattr(prefects, "level", logging.INFO)
+    await analyze_images(recipe)
+    begins, shard, ends = kept.messages
+    assert begins.endswith("begins: 5 items, 1 shards to do")
+    assert ": 5 rows, 1 errors, " in shard
+    assert " ends: 4 answered, 1 errors, 4 calls, " in ends
+    assert logging.getLogger("vision_pipeline.pipeline.run").handlers == []

@@ -15,7 +15,7 @@ from prefect.schedules import Cron, Interval
 from prefect.settings import PREFECT_API_URL
 
 from flows.analyze_images import analyze_images
-from flows.deployments import AUTOMATION, ONE_AT_A_TIME, end_killed_runs, parameter, tags
+from flows.deployments import AUTOMATION, FLOWS, ONE_AT_A_TIME, end_killed_runs, parameter, tags
 from flows.deployments import recipe as read_recipe
 from flows.inspection import look_at_server
 from vision_pipeline.cli.checks import run_checks
@@ -51,15 +51,16 @@ def found(config: RunConfig) -> dict[str, tuple[bool, str]]:
     return {each.name: (each.ok, each.detail) for each in look_at_server(config)}
 
 
-def test_each_deployment_of_the_project_has_a_recipe_a_schedule_and_one_run_at_a_time(monkeypatch):
+def test_each_deployment_of_the_project_has_a_flow_a_recipe_and_one_run_at_a_time(monkeypatch):
     monkeypatch.chdir(ROOT)
     project = yaml.safe_load((ROOT / "prefect.yaml").read_text("utf-8"))
     for deployment in project["deployments"]:
-        assert load_flow_from_entrypoint(deployment["entrypoint"]).name == "analyze_images"
+        flow = load_flow_from_entrypoint(deployment["entrypoint"]).name
+        assert flow in FLOWS
+        assert ("schedules" in deployment) is (flow == "analyze_images")
         [step] = deployment["build"]
         read = read_recipe(step["flows.deployments.recipe"]["file"])
         assert read["config"]["name"] == deployment["name"]
-        assert deployment["schedules"]
         assert deployment["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
 
 
