@@ -4,6 +4,7 @@ import importlib.util
 import io
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -12,7 +13,7 @@ import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,19 +35,23 @@ def png(number: int) -> bytes:
 
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """A port below those of outgoing connections, one of which could take it before a server."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as listener, suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
-def until(ready: Callable[[], object], process: subprocess.Popen[bytes]) -> None:
+def until(ready: Callable[[], object], process: subprocess.Popen[bytes], log: Path) -> None:
     """Wait until a server answers."""
     deadline_s = time.monotonic() + START_S
     while True:
         try:
             ready()
-        except Exception:
+        except Exception as error:
             if process.poll() is not None or time.monotonic() > deadline_s:
+                error.add_note(log.read_text(errors="replace")[-4000:])
                 raise
             time.sleep(0.05)
         else:
@@ -102,7 +107,7 @@ class PostgresServer:
         settings = ("listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off")
         chosen = [part for setting in settings for part in ("-c", setting)]
         self._process = self._run("postgres", "-D", self._folder / "data", "-p", self.port, *chosen)
-        until(lambda: self.connect().close(), self._process)
+        until(lambda: self.connect().close(), self._process, self._folder / "log")
 
     def stop(self) -> None:
         """At once, as far as its clients can tell."""
@@ -205,5 +210,5 @@ def object_store() -> Iterator[ObjectStore]:
                 files.mkdir(BUCKET)
             files.pipe_file(f"{BUCKET}/probe", b"probe")
 
-        until(wrote, process)
+        until(wrote, process, folder / "log")
         yield store

@@ -39,7 +39,7 @@ def chaos(store, bucket, database, files, tmp_path):
     prompt, recipe = tmp_path / "p.md", tmp_path / "recipe.yaml"
     prompt.write_text(PROMPT)
     settings = EmulatorSettings(latency_s=0.2, capture=True, most_captured=10**5)
-    with running(settings, load_catalogue()) as emulator:
+    with running(settings, load_catalogue()) as emulator, httpx.Client() as client:
         recipe.write_text(
             f"""
 name: chaos
@@ -51,12 +51,13 @@ limits: {{max_in_flight: {IN_FLIGHT}, requests_per_minute: 100000, tokens_per_mi
 output: {{path: "s3://{bucket}/out", shard_size: 30, ledger: "{database.url}"}}
 """
         )
-        yield Chaos(emulator, store.environment | {"PGPASSWORD": PASSWORD}, str(recipe))
+        yield Chaos(emulator, client, store.environment | {"PGPASSWORD": PASSWORD}, str(recipe))
 
 
 class Chaos:
-    def __init__(self, emulator, variables, recipe):
+    def __init__(self, emulator, client, variables, recipe):
         self._emulator, self._variables, self._recipe = emulator, variables, recipe
+        self._client = client
 
     def start(self):
         process = FORKS.Process(target=run_there, args=(self._variables, self._recipe))
@@ -64,7 +65,7 @@ class Chaos:
         return process
 
     def get(self, what):
-        return httpx.get(f"{self._emulator.base_url}/_emulator/{what}").json()
+        return self._client.get(f"{self._emulator.base_url}/_emulator/{what}").json()
 
     def served(self):
         return int(self.get("stats")["served"])
@@ -84,7 +85,7 @@ def test_kills_cost_at_most_what_was_in_flight_with_everything_elsewhere(
         before, wanted = chaos.served(), dice.randrange(ITEMS // KILLS // 2)
         process = chaos.start()
         while chaos.served() < before + wanted and process.is_alive():
-            pass
+            process.join(0.02)
         if number % 4 == 0:  # while it starts, or plans
             process.join(dice.uniform(0.05, 1.0))
         os.kill(process.pid or 0, signal.SIGKILL)
