@@ -52,6 +52,18 @@ def test_what_is_going_on_is_the_sum_over_all_processes_at_the_moment():
     assert (activity.in_flight, activity.most_in_flight, activity.room) == (0, 4, 30)
 
 
+def test_why_nothing_moves_is_told_where_nothing_moves_anywhere():
+    workers = [Progress(), Progress()]
+    leader = Progress()
+    for number, worker in enumerate(workers):
+        worker.activity.outage = (worker.activity.now_s() - 40, f"cause {number}")
+    show(leader, [Reporter(each).report() for each in workers])
+    assert leader.activity.news == "no answer for 40 s (cause 0)"
+    workers[1].activity.outage = None
+    show(leader, [Reporter(each).report() for each in workers])
+    assert leader.activity.news == ""
+
+
 def test_rows_that_were_done_twice_do_not_make_a_run_more_than_whole():
     leader = Progress(total=10, done=5)
     worker = Progress(worked=8)

@@ -88,6 +88,7 @@ class Activity:
         tokens: The quota of tokens.
         outage: When the first of the failures came since which nothing is answered, and what the
             latest said; None while the latest request was answered.
+        elsewhere: Why nothing moves in the processes that do the work, where others do.
         seconds: Charged so far, by stage.
     """
 
@@ -104,6 +105,7 @@ class Activity:
     requests: Quota = field(default_factory=Quota)
     tokens: Quota = field(default_factory=Quota)
     outage: tuple[float, str] | None = None
+    elsewhere: str = ""
     seconds: defaultdict[Stage, float] = field(default_factory=lambda: defaultdict(float))
     _charged_s: float | None = None
     _until_s: float = math.inf
@@ -111,6 +113,8 @@ class Activity:
     @property
     def news(self) -> str:
         """Why nothing moves, in words; "" as long as something does."""
+        if self.elsewhere:
+            return self.elsewhere
         now_s = self.now_s()
         if self.outage is not None and now_s - self.outage[0] >= _SILENCE_S:
             since_s, cause = self.outage

@@ -36,6 +36,7 @@ class Report:
         room: How many may be in flight.
         requests_used: Within the last minute.
         tokens_used: Likewise.
+        news: Why nothing moves in it; "" as long as something does.
     """
 
     counts: dict[str, float]
@@ -47,6 +48,7 @@ class Report:
     room: int
     requests_used: float
     tokens_used: float
+    news: str
 
 
 class Reporter:
@@ -79,6 +81,7 @@ class Reporter:
             room=now.room,
             requests_used=now.requests_used,
             tokens_used=now.tokens_used,
+            news=now.news,
         )
 
     def _whole(self) -> Report:
@@ -94,6 +97,7 @@ class Reporter:
             room=activity.room,
             requests_used=activity.requests.used,
             tokens_used=activity.tokens.used,
+            news=activity.news,
         )
 
 
@@ -120,3 +124,5 @@ def show(progress: Progress, reports: Sequence[Report]) -> None:
     activity.room = min([report.room for report in reports], default=activity.room)
     activity.requests.used = sum(report.requests_used for report in reports)
     activity.tokens.used = sum(report.tokens_used for report in reports)
+    news = [report.news for report in reports if report.news]
+    activity.elsewhere = news[0] if news and len(news) == len(reports) else ""
