@@ -37,5 +37,5 @@ $(VENV)/.installed-demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(INSTALL) -e '.[local,formats,dev]'
+	$(INSTALL) -e '.[local,formats,s3,postgres,dev]'
 	touch $@ $(VENV)/.installed-demo

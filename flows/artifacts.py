@@ -84,7 +84,7 @@ def description(progress: Progress) -> str:
     if progress.waits_for:
         return f"waiting for {progress.waits_for}"
     if progress.total is None:
-        return "listing the source"
+        return f"listing {progress.lists}"
     if not progress.total:
         return "nothing to do"
     left_s = progress.left_s() if progress.total > progress.done else None

@@ -10,11 +10,13 @@ from prefect.client.schemas.objects import (
     ConcurrencyLimitStrategy,
     StateType,
 )
+from prefect.client.schemas.schedules import CronSchedule
 from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
-from prefect.schedules import Schedule
+from prefect.schedules import Cron, Interval, Schedule
 from prefect.types.entrypoint import EntrypointType
+from pydantic import ValidationError
 
 from flows.analyze_images import analyze_images
 from vision_pipeline.core.config import RunConfig
@@ -94,6 +96,25 @@ def end_killed_runs() -> dict[str, Any]:
         elif (known[0].trigger, known[0].actions) != (automation.trigger, automation.actions):
             client.update_automation(known[0].id, automation)
     return {}
+
+
+def every(seconds: int) -> Schedule:
+    """A schedule by interval."""
+    return Interval(seconds)
+
+
+def at_times(cron: str, timezone: str) -> Schedule:
+    """A schedule by cron expression, in a time zone such as `Europe/Paris`.
+
+    Raises:
+        ConfigError: One of them is none.
+    """
+    try:
+        CronSchedule(cron=cron, timezone=timezone)
+    except ValidationError as error:
+        causes = ", ".join(str(each["msg"]) for each in error.errors())
+        raise ConfigError(f"--cron {cron!r} with --timezone {timezone!r}: {causes}") from None
+    return Cron(cron, timezone=timezone)
 
 
 def serve(config: RunConfig, schedule: Schedule) -> None:

@@ -32,7 +32,13 @@ PROMPT = "---\nversion: 1\ndescription: d\nschema: null\n---\nWhat is in this im
 # Processes like any other, but forked from one that has imported what takes seconds to import.
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
-    ["vision_pipeline.cli.engines", "vision_pipeline.cli.display", "vision_pipeline.wiring.images"]
+    [
+        "vision_pipeline.cli.engines",
+        "vision_pipeline.cli.display",
+        "vision_pipeline.wiring.images",
+        "vision_pipeline.adapters.ledger.postgres.writer",
+        "s3fs",
+    ]
 )
 
 

@@ -9,9 +9,12 @@ import pytest
 from PIL import Image
 
 from vision_pipeline.core.config import RunConfig
+from vision_pipeline.pipeline.backfill import reparse
+from vision_pipeline.pipeline.reparse import reparse_shard
 from vision_pipeline.pipeline.run import Summary, carry_out
 from vision_pipeline.pipeline.shard import analyze_shard
 from vision_pipeline.results import load
+from vision_pipeline.wiring.backfilling import open_reparse
 from vision_pipeline.wiring.services import open_services
 
 PROMPT = """---
@@ -100,6 +103,18 @@ PROMPTS: dict[str, tuple[str, str, int, int]] = {
 }
 
 
+SCHEMAS: dict[str, tuple[str, str, int]] = {
+    # change: (old text, new text, stored replies that fit)
+    "a wider type": ("{what: {type: string}}", "{what: {type: [string, number]}}", ALL),
+    "a bound that all keep": ("{type: string}", "{type: string, minLength: 0}", ALL),
+    "an optional key": ("required: [what]", "required: []", ALL),
+    "another type": ("{what: {type: string}}", "{what: {type: integer}}", 0),
+    "a further key": ("{what: {type: string}}", "{what: {type: string}, why: {type: string}}", 0),
+    "a property's name": ("what", "which", 0),
+    "no schema": ("{type: object, properties: {what: {type: string}}, required: [what]}", "", ALL),
+}
+
+
 @pytest.fixture
 def prompt(tmp_path: Path) -> Path:
     path = tmp_path / "what.md"
@@ -126,6 +141,11 @@ def changed(config: RunConfig, keys: dict[str, dict[str, object] | str]) -> RunC
 async def run(config: RunConfig) -> Summary:
     async with open_services(config) as services:
         return await carry_out(services, analyze_shard)
+
+
+async def read_again(config: RunConfig) -> Summary:
+    async with open_reparse(config, wait=False) as services:
+        return await reparse(services, reparse_shard)
 
 
 async def costs(config: RunConfig, before: int = ALL) -> tuple[int, int]:
@@ -160,6 +180,40 @@ async def test_of_a_prompt_only_what_the_model_sees_asks_again(asked, prompt, ch
     await run(asked)
     prompt.write_text(PROMPT.replace(old, new))
     assert await costs(asked) == (calls, rows)
+
+
+@pytest.mark.parametrize("change", SCHEMAS)
+async def test_of_a_schema_only_what_does_not_fit_any_more_asks_again(asked, prompt, change):
+    old, new, fit = SCHEMAS[change]
+    await run(asked)
+    head, _, text = PROMPT.rpartition("---")
+    prompt.write_text(head.replace(old, new) + "---" + text)
+    summary = await read_again(asked)
+    assert (summary.calls, summary.ok, summary.items) == (0, fit, ALL)
+    assert await costs(asked, 2 * ALL) == (ALL - fit, ALL - fit)
+    assert await costs(asked, 3 * ALL - fit) == (0, 0)
+    assert (await read_again(asked)).run_id is None
+
+
+@pytest.mark.parametrize("change", FILES)
+async def test_of_files_only_new_content_is_asked_about_after_a_reparse_too(
+    asked, prompt, pictures, change
+):
+    act, calls, rows = FILES[change]
+    await run(asked)
+    prompt.write_text(PROMPT.replace("{type: string}", "{type: [string, number]}"))
+    await read_again(asked)
+    act(pictures)
+    assert await costs(asked, 2 * ALL) == (calls, rows)
+    assert await costs(asked, 2 * ALL + rows) == (0, 0)
+
+
+async def test_going_back_to_an_earlier_schema_costs_no_call(asked, prompt):
+    await run(asked)
+    prompt.write_text(PROMPT.replace("{type: string}", "{type: integer}"))
+    await read_again(asked)
+    prompt.write_text(PROMPT)
+    assert await costs(asked, 2 * ALL) == (0, ALL)
 
 
 async def test_going_back_to_an_earlier_question_costs_no_call(asked):

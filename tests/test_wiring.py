@@ -2,11 +2,14 @@
 
 import pytest
 
-from vision_pipeline.core.errors import ConfigError
+from vision_pipeline.core.errors import BusyError, ConfigError
+from vision_pipeline.pipeline.backfill import reparse
 from vision_pipeline.pipeline.progress import Progress
+from vision_pipeline.pipeline.reparse import reparse_shard
 from vision_pipeline.pipeline.run import carry_out
 from vision_pipeline.pipeline.shard import analyze_shard
 from vision_pipeline.pipeline.stop import Stop
+from vision_pipeline.wiring.backfilling import open_reparse
 from vision_pipeline.wiring.images import _fetch_settings
 from vision_pipeline.wiring.library import find_key, load_catalogue, load_template
 from vision_pipeline.wiring.services import build_question, open_services
@@ -37,6 +40,48 @@ async def test_an_output_behind_a_url_holds_the_table(recipe, tmp_path):
         summary = await carry_out(services, analyze_shard)
     assert summary.ok == 4
     assert services.results.finished_shards(summary.run_id) == {0}
+
+
+async def test_replies_are_read_again_behind_a_url_too(recipe, tmp_path):
+    ledger = str(tmp_path / "l.sqlite")
+    output = recipe.output.model_copy(update={"path": f"memory:/{tmp_path}", "ledger": ledger})
+    config = recipe.model_copy(update={"output": output})
+    async with open_services(config) as services:
+        run = await carry_out(services, analyze_shard)
+    document = services.results.read_run(run.run_id)
+    services.results.write_run(run.run_id, document | {"reading": 0})
+    said = []
+    with watching(Watch(Progress(), Stop(), say=said.append)):
+        async with open_reparse(config, wait=False) as services:
+            summary = await reparse(services, reparse_shard)
+    assert (summary.ok, summary.calls) == (4, 0)
+    assert said[0].startswith("4 stored replies to read")
+
+
+async def test_a_reparse_is_kept_out_while_a_run_writes(recipe):
+    async with open_services(recipe) as services:
+        await carry_out(services, analyze_shard)
+        with pytest.raises(BusyError, match="run of pictures"):
+            async with open_reparse(recipe, wait=False):
+                pytest.fail("two write")
+    async with open_reparse(recipe, wait=False):
+        with pytest.raises(BusyError, match="reparse of pictures"):
+            async with open_services(recipe):
+                pytest.fail("two write")
+
+
+async def test_a_reparse_needs_no_key_and_no_living_model(recipe, tmp_path, monkeypatch):
+    monkeypatch.delenv("MISTRAL_API_KEY", raising=False)
+    run_file = tmp_path / "out" / "runs" / "r1.json"
+    run_file.parent.mkdir(parents=True)
+    run_file.write_text("{}")
+    update = {"provider": "mistral", "name": "pixtral-12b-latest", "base_url": None}
+    config = recipe.model_copy(update={"model": recipe.model.model_copy(update=update)})
+    with pytest.raises(ConfigError, match="was retired on"):
+        async with open_services(config):
+            pass
+    async with open_reparse(config, wait=False) as services:
+        assert services.question.model == "pixtral-12b-latest"
 
 
 def question_of(recipe, **model):

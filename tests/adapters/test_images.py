@@ -8,7 +8,12 @@ import fsspec
 import pytest
 
 from tests.adapters.archiving import PACK
-from vision_pipeline.adapters.images import ImageReader, TarReader, ZipReader
+from vision_pipeline.adapters.images import (
+    ImageReader,
+    TarReader,
+    ZipReader,
+    is_changed_in_store,
+)
 from vision_pipeline.adapters.images.parquet_rows import PathInsteadError
 from vision_pipeline.core.errors import ErrorCode, ItemError
 from vision_pipeline.core.records import ImageRef, SourceImage
@@ -126,6 +131,17 @@ async def test_a_remote_file_is_read():
     assert await data_of("memory://remote/a.png") == BODY
     assert await data_of(ImageRef("memory://remote/a.png", 256)) == BODY
     assert await data_of("memory://remote/empty.png") == b""
+
+
+async def test_a_remote_file_that_no_source_has_listed_is_read_with_its_version():
+    with fsspec.open("memory://remote/a.png", "wb") as file:
+        file.write(BODY)
+    version = fsspec.filesystem("memory").info("/remote/a.png")["created"].isoformat()
+    assert (await reader().read(ImageRef("memory://remote/a.png"))).version == version
+    assert not await is_changed_in_store("memory://remote/a.png", version)
+    assert await is_changed_in_store("memory://remote/a.png", "another")
+    assert await is_changed_in_store("memory://remote/gone.png", version)
+    assert not await is_changed_in_store("nosuch://remote/a.png", version)  # nobody can tell
 
 
 async def test_a_remote_file_that_has_grown_is_not_read_whole():

@@ -12,10 +12,11 @@ import pytest
 from tests.adapters.ledgers import MOMENT, fill, key, killed, leaves, overwrite, plainly, row, rows
 from tests.fakes import completion
 from vision_pipeline.adapters.ledger import export, pruning
-from vision_pipeline.adapters.ledger.export import SCHEMA, export_json_lines, export_parquet
+from vision_pipeline.adapters.ledger.export import SCHEMA, write_json_lines, write_parquet
 from vision_pipeline.adapters.ledger.inspection import NO_MODEL, RunInLedger, inspect
 from vision_pipeline.adapters.ledger.opening import connect
 from vision_pipeline.adapters.ledger.pruning import Choice, preview, prune, vacuum
+from vision_pipeline.adapters.ledger.tools import FileTools
 from vision_pipeline.adapters.ledger.verification import Fault, verify
 from vision_pipeline.adapters.ledger.writer import SqliteLedger
 from vision_pipeline.core.errors import OutputError
@@ -26,6 +27,11 @@ NOW = datetime(2026, 12, 1, tzinfo=UTC)
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "ledger.sqlite"
+
+
+def exported(write, path, file):
+    with FileTools(path).replies() as replies:
+        return write(replies, file)
 
 
 # --- inspection
@@ -138,7 +144,7 @@ def test_text_that_is_none_does_not_end_the_verification(path):
 
 def parquet(path):
     file = io.BytesIO()
-    count = export_parquet(path, file)
+    count = exported(write_parquet, path, file)
     return count, pq.read_table(file)
 
 
@@ -175,7 +181,7 @@ def test_an_export_is_written_group_by_group(path, monkeypatch, limit, most):
     monkeypatch.setattr(export, limit, most)
     fill(path, rows(50))
     file = io.BytesIO()
-    export_parquet(path, file)
+    exported(write_parquet, path, file)
     assert pq.ParquetFile(file).num_row_groups > 4
     assert pq.read_table(file)["number"].to_pylist() == list(range(1, 51))
 
@@ -183,7 +189,7 @@ def test_an_export_is_written_group_by_group(path, monkeypatch, limit, most):
 def test_an_export_as_json_lines_is_a_reply_a_line(path):
     fill(path, [row("a"), row("b", body=b"\xff")])
     file = io.BytesIO()
-    assert export_json_lines(path, file) == 2
+    assert exported(write_json_lines, path, file) == 2
     first, second = map(json.loads, file.getvalue().splitlines())
     assert json.loads(first["body"])["model"] == "m"
     assert (first["idempotency_key"], first["answered_at"]) == (

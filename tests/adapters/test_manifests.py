@@ -12,7 +12,7 @@ import pyarrow.parquet as pa_parquet
 import pytest
 from PIL import Image
 
-from vision_pipeline.adapters.sources import open_source, tables
+from vision_pipeline.adapters.sources import json_lines, open_source, tables, text_blocks
 from vision_pipeline.adapters.sources.batches import BATCH_ROWS
 from vision_pipeline.adapters.sources.manifest import ManifestColumns, ManifestSource
 from vision_pipeline.adapters.sources.pages import Pages
@@ -315,7 +315,8 @@ def test_what_cannot_be_parsed_is_named_with_the_cause(tmp_path, name, content, 
 
 
 def test_a_line_of_json_that_is_longer_than_a_block_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "_BLOCK_BYTES", 1000)
+    monkeypatch.setattr(json_lines, "BLOCK_SIZES", (1000,))
+    monkeypatch.setattr(text_blocks, "BLOCK_SIZES", (1000,))
     text = json.dumps({"image": "a"}) + "\n" + json.dumps({"image": "a" * 5000}) + "\n"
     (tmp_path / "m.jsonl").write_text(text)
     assert "line 2 is longer than 1000 bytes" in complaint_of(manifest(tmp_path / "m.jsonl"))
@@ -338,7 +339,7 @@ def test_a_manifest_that_is_a_pipe_or_a_folder_is_refused(tmp_path, name):
 
 
 def test_a_type_that_was_guessed_wrong_says_how_to_set_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("vision_pipeline.adapters.sources.tables._BLOCK_BYTES", 1000)
+    monkeypatch.setattr(text_blocks, "BLOCK_SIZES", (1000,))
     path = tmp_path / "m.csv"
     path.write_text("image,n\n" + "a,1\n" * 1000 + "b,x\n")
     assert "source.column_types" in complaint_of(manifest(path))

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vision_pipeline.adapters.output import OutputFolder
-from vision_pipeline.adapters.parquet.store import MAX_SHARDS, ResultStore
+from vision_pipeline.adapters.parquet.manifest_cuts import MAX_SHARDS
+from vision_pipeline.adapters.parquet.store import ResultStore
 from vision_pipeline.adapters.parquet.table import (
     AFTER_ANSWER,
     BEFORE_ANSWER,

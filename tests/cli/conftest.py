@@ -1,5 +1,6 @@
 """The command line in this process: arguments in, exit code and output out."""
 
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import yaml
 
 from vision_pipeline.cli.app import main
 from vision_pipeline.core.config import RunConfig
+from vision_pipeline.wiring.signals import handling_stop_signals
 
 
 class Ended(NamedTuple):
@@ -29,7 +31,8 @@ def command(monkeypatch, capsys) -> Callable[..., Ended]:
         monkeypatch.setattr(sys, "argv", ["vision-pipeline", *map(str, arguments)])
         code = 0
         try:
-            main()
+            with handling_stop_signals(signal.SIG_IGN):
+                main()
         except SystemExit as end:
             code = end.code or 0
         out, err = capsys.readouterr()

@@ -4,7 +4,10 @@ import io
 import logging
 import sys
 
+import pytest
+
 from vision_pipeline.cli.display import Display
+from vision_pipeline.cli.streams import forgiving_streams
 from vision_pipeline.core.activity import Quota, Stage
 
 
@@ -31,6 +34,30 @@ def test_a_terminal_gets_a_bar_with_figures(monkeypatch):
     assert "1 errors" in shown
     assert "0.2500 USD" in shown
     assert "stopping" in shown
+
+
+class Gone(io.StringIO):
+    """A terminal that has been closed."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__()
+        self.error = error
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, _text: str) -> int:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(), OSError(5, "Input/output error")])
+def test_a_terminal_that_is_gone_stops_no_display(monkeypatch, capsys, error):
+    monkeypatch.setattr(sys, "stderr", Gone(error))
+    monkeypatch.setenv("TERM", "xterm-256color")
+    with forgiving_streams(), Display("receipts") as display:
+        assert display.painted.wait(10)
+    sys.stdout.write("the result\n")
+    assert capsys.readouterr().out == "the result\n"
 
 
 def test_a_line_tells_the_same_without_a_terminal():

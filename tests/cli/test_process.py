@@ -5,9 +5,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
+import orjson
 import pytest
 from PIL import Image
 
@@ -68,7 +70,7 @@ def stopped(arguments: list[str], emulator: RunningEmulator, number: signal.Sign
         return process.wait(60)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_lets_requests_finish_and_nothing_is_paid_twice(arguments, slow, tmp_path, number):
     assert stopped(arguments, slow, number) == 3
     subprocess.run([*START, *arguments], check=True, capture_output=True)
@@ -76,6 +78,44 @@ def test_a_signal_lets_requests_finish_and_nothing_is_paid_twice(arguments, slow
     assert len(frame) == ITEMS
     assert frame["item_id"].is_unique
     assert received(slow) == ITEMS
+
+
+def test_impatience_does_not_change_the_exit_code(arguments, slow):
+    with subprocess.Popen([*START, *arguments], stderr=subprocess.DEVNULL) as process:
+        while received(slow) < 2 * IN_FLIGHT:
+            assert process.poll() is None
+        code = None
+        while code is None:
+            process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                code = process.wait(0.03)
+    assert code == 3
+
+
+# Both are delivered at the same moment, while the command's own modules are imported.
+SIGNALLED_EARLY = """
+import os, signal, sys
+
+class Signaller:
+    def find_spec(self, name, path, target=None):
+        if name == "vision_pipeline.cli.commands":
+            numbers = {signal.SIGINT, signal.SIGTERM}
+            signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+            for number in numbers:
+                os.kill(os.getpid(), number)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+
+sys.meta_path.insert(0, Signaller())
+from vision_pipeline.cli.app import main
+main()
+"""
+
+
+def test_two_signals_at_once_before_anything_is_open_end_it_as_one_does():
+    command = [sys.executable, "-c", SIGNALLED_EARLY, "--help"]
+    ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout) == (3, "")
+    assert "Traceback" not in ended.stderr
 
 
 def test_a_killed_run_pays_again_at_most_for_what_was_in_flight(arguments, slow, tmp_path):
@@ -142,3 +182,49 @@ def test_what_no_item_can_pass_stops_the_run_and_the_same_command_finishes_it(
     frame = load(str(tmp_path / "out"), runs="all")
     assert len(frame) == frame["item_id"].nunique() == ITEMS
     assert httpx.get(f"{slow.base_url}/_emulator/stats").json()["served"] == ITEMS
+
+
+# --- readers that go away
+
+
+def shell(command: str, arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    """A command line in which `"$@"` is ours; bash tells the code of a pipe's first part."""
+    line = ["bash", "-c", f"{command}; exit ${{PIPESTATUS[0]}}", "bash", *START, *arguments]
+    return subprocess.run(line, check=False, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("json", [[], ["--json"]], ids=["text", "json"])
+def test_a_reader_of_stdout_who_goes_does_not_change_the_exit_code(arguments, json):
+    ended = shell('"$@" | true', [*arguments, *json])
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_a_reader_of_stderr_who_goes_takes_no_result_along(arguments, tmp_path):
+    ended = shell(f'"$@" --json 2>&1 >{tmp_path / "json"} | true', arguments)
+    assert ended.returncode == 0
+    assert orjson.loads((tmp_path / "json").read_bytes())["ok"] == ITEMS
+
+
+def test_an_error_that_nobody_reads_keeps_its_exit_code(tmp_path):
+    assert shell('"$@" 2>&1 | true', ["run", str(tmp_path / "none.yaml")]).returncode == 2
+
+
+@pytest.mark.parametrize("json", [[], ["--json"]], ids=["text", "json"])
+def test_a_full_disk_under_stdout_is_one_line_and_no_success(arguments, json):
+    ended = shell('"$@" >/dev/full', [*arguments, *json])
+    assert ended.returncode == 3
+    assert ended.stderr.splitlines() == [
+        "error: stdout: No space left on device; what the command did is kept, "
+        "only its output is cut off"
+    ]
+
+
+def test_streams_that_are_closed_from_the_start_are_missed_by_nobody(arguments, tmp_path):
+    assert shell('"$@" <&- >&- 2>&-', arguments).returncode == 0
+    assert len(load(str(tmp_path / "out"))) == ITEMS
+    pruning = ["ledger", "prune", str(tmp_path / "out"), "--before", "2100-01-01"]
+    ended = shell('"$@" <&-', pruning)
+    assert (ended.returncode, ended.stderr) == (
+        2,
+        "error: ledger prune: nobody to ask; --yes deletes them without asking\n",
+    )

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from vision_pipeline.core.dialogue import dialogue
+from vision_pipeline.core.dialogue import dialogue, read_answer
 from vision_pipeline.core.errors import ErrorCode, ItemError
 from vision_pipeline.core.records import Turn, VisionReply, VisionRequest
-from vision_pipeline.core.schema import parse_schema
+from vision_pipeline.core.schema import UnusableAnswerError, parse_schema
 
 REQUEST = VisionRequest(
     idempotency_key="ab", system=None, text="Read it.", images=(), estimated_tokens=8
@@ -124,3 +124,9 @@ def test_the_repair_repeats_the_first_exchange_alone():
     [first, second], _ = talk(reply("no"), reply('{"total": 3}'))
     assert replace(second, idempotency_key="ab", estimated_tokens=8, turns=()) == first
     assert second.turns == (Turn("no", second.turns[0].complaint),)
+
+
+def test_an_answer_can_be_read_for_its_own_keys_alone():
+    assert read_answer(reply('{"total": 3, "tax": 1}'), SCHEMA, drops_others=True) == {"total": 3.0}
+    with pytest.raises(UnusableAnswerError, match="tax"):
+        read_answer(reply('{"total": 3, "tax": 1}'), SCHEMA)

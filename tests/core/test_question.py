@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vision_pipeline.core.prompts import parse_template
-from vision_pipeline.core.question import Question, complaint_text, repair
+from vision_pipeline.core.question import (
+    Question,
+    complaint_text,
+    content_identity,
+    item_key,
+    link_identity,
+    repair,
+)
 from vision_pipeline.core.records import LinkedImage, PreparedImage, Turn
 from vision_pipeline.core.tokens import DEFAULT_RULE, TokenRule, text_tokens
 
@@ -94,6 +101,46 @@ def test_a_schema_changes_the_question():
     )
     changed = replace(QUESTION, template=parse_template(source, file="prompts/read.md"))
     assert changed.sha256 != QUESTION.sha256
+
+
+def with_schema(schema, head=""):
+    source = f"---\nversion: 1\ndescription: d\nschema: {schema}\n{head}---\nRead it."
+    return replace(QUESTION, template=parse_template(source, file="prompts/read.md"))
+
+
+def test_questions_that_differ_in_their_schema_alone_are_told_as_such():
+    changed = with_schema("{type: object, properties: {a: {type: string}}}")
+    assert changed.sha256 != QUESTION.sha256
+    assert changed.unshaped_sha256 == QUESTION.unshaped_sha256
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        with_schema("null", head="system: Briefly.\n"),
+        replace(QUESTION, template=template("Read all of it.")),
+        replace(QUESTION, model="mistral-large-2512"),
+        replace(QUESTION, decoding=QUESTION.decoding | {"temperature": 0.1}),
+        replace(QUESTION, preparation=QUESTION.preparation | {"quality": 85}),
+        replace(QUESTION, endpoint="http://localhost:8000/v1"),
+    ],
+)
+def test_whatever_else_differs_is_another_question_whatever_the_schema(changed):
+    assert changed.unshaped_sha256 != QUESTION.unshaped_sha256
+
+
+@pytest.mark.parametrize(
+    ("images", "identities"),
+    [
+        ([image("ab")], [content_identity("ab", None)]),
+        ([replace(image("ab"), page=3)], [content_identity("ab", 3)]),
+        ([LinkedImage("https://h/a")], [link_identity("https://h/a")]),
+        ([image("ab"), image("cd")], [content_identity("ab", None), content_identity("cd", None)]),
+    ],
+)
+def test_a_key_can_be_told_without_the_images(images, identities):
+    key = QUESTION.ask("Read it.", images).idempotency_key
+    assert item_key(QUESTION.sha256, "Read it.", identities) == key
 
 
 @pytest.mark.parametrize(

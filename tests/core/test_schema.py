@@ -322,6 +322,34 @@ def test_what_is_no_fitting_json_is_unusable(text, said):
 
 
 @pytest.mark.parametrize(
+    ("properties", "value", "wanted"),
+    [
+        ({"total": {"type": "number"}}, {"total": 1, "tax": 2}, {"total": 1.0}),
+        ({"of": an_object(a=STRING)}, {"of": {"a": "x", "b": 1}}, {"of": {"a": "x"}}),
+        (
+            {"all": {"type": "array", "items": an_object(a=STRING)}},
+            {"all": [{"b": 1, "a": "x"}], "tax": None},
+            {"all": [{"a": "x"}]},
+        ),
+    ],
+)
+def test_other_keys_can_be_dropped_at_any_depth(properties, value, wanted):
+    schema = parse(an_object(**properties))
+    assert schema.parse(orjson.dumps(value).decode(), drops_others=True) == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [('{"tax": 1}', '"total"'), ('{"total": "3.5", "tax": 1}', "/total"), ("[1]", "object")],
+)
+def test_dropping_other_keys_excuses_nothing_else(text, said):
+    with pytest.raises(UnusableAnswerError) as caught:
+        parse(TOTAL).parse(text, drops_others=True)
+    assert said in str(caught.value)
+    assert "tax" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("node", "value", "said"),
     [
         ({"type": "integer"}, 2**63, "64 bits"),

@@ -13,7 +13,7 @@ import httpx
 import pytest
 import typer
 
-from vision_pipeline.cli.app import app
+from vision_pipeline.cli.commands import app
 from vision_pipeline.emulator.__main__ import main
 
 MODULE = ("-m", "vision_pipeline.emulator")

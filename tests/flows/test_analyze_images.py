@@ -1,9 +1,11 @@
 """The flow `analyze_images` on a temporary Prefect server."""
 
 import asyncio
+import logging
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -12,6 +14,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 from flows.analyze_images import analyze_images
+from flows.artifacts import description, percentage
 from flows.summary import markdown
 from vision_pipeline.cli.engines import run_prefect
 from vision_pipeline.core.config import AlertsConfig, RunConfig
@@ -20,6 +23,26 @@ from vision_pipeline.pipeline.progress import Progress
 from vision_pipeline.pipeline.run import Summary
 from vision_pipeline.pipeline.stop import Stop
 from vision_pipeline.results import load
+
+SUMMARY = Summary(
+    run_id="r",
+    resumed=False,
+    items=2,
+    ok=1,
+    errors={"timeout": 1},
+    already_answered=0,
+    already_failed=0,
+    skipped={},
+    repaired=0,
+    from_ledger=0,
+    calls=1,
+    prompt_tokens=1234,
+    completion_tokens=1,
+    cost_usd=None,
+    seconds=1.0,
+    results="out/results",
+    models={"a|b": 2},
+)
 
 
 async def test_the_flow_writes_one_row_per_image(recipe):
@@ -96,26 +119,7 @@ def test_the_flow_takes_the_config_as_its_form():
 
 
 def test_a_summary_shows_errors_with_their_meaning_and_escapes_pipes():
-    summary = Summary(
-        run_id="r",
-        resumed=False,
-        items=2,
-        ok=1,
-        errors={"timeout": 1},
-        already_answered=0,
-        already_failed=0,
-        skipped={},
-        repaired=0,
-        from_ledger=0,
-        calls=1,
-        prompt_tokens=1234,
-        completion_tokens=1,
-        cost_usd=None,
-        seconds=1.0,
-        results="out/results",
-        models={"a|b": 2},
-    )
-    text = markdown("n", summary)
+    text = markdown("n", SUMMARY)
     assert "| timeout | 1 | no reply in time" in text
     assert "| a\\|b | 2 |" in text
     assert "unknown (no list price)" in text
@@ -225,6 +229,37 @@ async def test_a_progress_artifact_ends_at_100_percent(recipe):
     assert artifact.description.startswith("4 of 4 · 0 errors")
 
 
+def test_progress_is_told_in_a_line():
+    progress = Progress()
+    assert (percentage(progress), description(progress)) == (0, "listing the source")
+    progress.waits_for = "run of a"
+    assert description(progress) == "waiting for run of a"
+    progress.waits_for = ""
+    progress.begin(0)
+    assert (percentage(progress), description(progress)) == (100, "nothing to do")
+    progress.begin(2000)
+    progress.done, progress.cost_usd = 1500, 0.25
+    progress.errors["timeout"] = 3
+    assert percentage(progress) == 75
+    assert description(progress) == "1,500 of 2,000 · 3 errors · 0.2500 USD"
+
+
+def test_a_summary_names_failures_one_by_one_and_takes_no_markup_from_them():
+    failure = {"item_id": "<b>*a*|b.png", "error_code": "timeout", "error_detail": "x" * 300}
+    text = markdown("n", replace(SUMMARY, failures=[failure]))
+    assert "### One by one" in text
+    assert "| \\<b\\>\\*a\\*\\|b.png | timeout | " + "x" * 199 + "… |" in text
+    many = replace(SUMMARY, errors={"timeout": 5000}, failures=[failure] * 200)
+    assert "### The first 200 of 5,000" in markdown("n", many)
+
+
+def test_a_summary_tells_where_the_time_went_and_links_what_a_browser_can_follow():
+    stages = {"endpoint": 9.0, "preparation": 1.0}
+    text = markdown("n", replace(SUMMARY, seconds_by_stage=stages, results="s3://b/out/results"))
+    assert "| endpoint | 9.0 | 90% |" in text
+    assert "[`s3://b/out/results`](<s3://b/out/results>)" in text
+
+
 async def test_a_server_that_is_away_fails_no_run(recipe, monkeypatch):
     async def away(*_arguments, **_named):
         raise httpx.ConnectError("away")
@@ -233,3 +268,27 @@ async def test_a_server_that_is_away_fails_no_run(recipe, monkeypatch):
         monkeypatch.setattr(f"flows.artifacts.{name}", away)
     summary = await analyze_images(recipe)
     assert summary.ok == 4
+
+
+class Kept(logging.Handler):
+    """Keeps messages."""
+
+    def __init__(self):
+        super().__init__()
+        self.messages = []
+
+    def emit(self, record):
+        self.messages.append(record.getMessage())
+
+
+async def test_runs_and_shards_are_logged_to_prefect_images_are_not(recipe, pictures, monkeypatch):
+    (pictures / "bad.png").write_bytes(b"no image")
+    kept, prefects = Kept(), logging.getLogger("prefect.extra")
+    monkeypatch.setattr(prefects, "handlers", [kept])
+    monkeypatch.setattr(prefects, "level", logging.INFO)
+    await analyze_images(recipe)
+    begins, shard, ends = kept.messages
+    assert begins.endswith("begins: 5 items, 1 shards to do")
+    assert ": 5 rows, 1 errors, " in shard
+    assert " ends: 4 answered, 1 errors, 4 calls, " in ends
+    assert logging.getLogger("vision_pipeline.pipeline.run").handlers == []

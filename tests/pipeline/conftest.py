@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -14,9 +15,11 @@ from vision_pipeline.core.prompts import parse_template
 from vision_pipeline.core.protocol import BodyFormat
 from vision_pipeline.core.question import Question
 from vision_pipeline.core.tokens import DEFAULT_RULE
+from vision_pipeline.pipeline.backfill import Found, ReparseServices, reparse
 from vision_pipeline.pipeline.progress import Progress
+from vision_pipeline.pipeline.reparse import reparse_shard
 from vision_pipeline.pipeline.run import Summary, carry_out
-from vision_pipeline.pipeline.services import Services
+from vision_pipeline.pipeline.services import BaseServices, Services
 from vision_pipeline.pipeline.shard import analyze_shard
 from vision_pipeline.pipeline.stop import Stop
 from vision_pipeline.results.table import open_folder, read_rows
@@ -46,6 +49,7 @@ class Bench:
         self.price: Price | None = Price(input=1.0, output=2.0)
         self.fresh = False
         self.retry: frozenset[str] = frozenset()
+        self.found: list[Found] = []
         self.grace_s = 5.0
         self.slots = 8
         self.is_changed: Callable[[Sequence[tuple[str, str]]], list[bool]] | None = None
@@ -81,8 +85,25 @@ class Bench:
     async def run(self, services: Services | None = None) -> Summary:
         return await carry_out(services or self.services(), analyze_shard)
 
+    def reparse_services(self) -> ReparseServices:
+        usual = self.services()
+        shared = {each.name: getattr(usual, each.name) for each in fields(BaseServices)}
+        return ReparseServices(**shared, tell=self.found.append)
+
+    async def reparse(self, services: ReparseServices | None = None) -> Summary:
+        return await reparse(services or self.reparse_services(), reparse_shard)
+
     def answers_with(self, script: Callable[[dict[str, object]], object]) -> None:
         self.model = ScriptedModel(script)
+
+    def run_ids(self) -> list[str]:
+        return self.services().results.run_ids()
+
+    def unfinish(self) -> None:
+        """Make the latest run one that was cut off before its end."""
+        results = self.services().results
+        run_id = results.run_ids()[-1]
+        results.write_run(run_id, results.read_run(run_id) | {"finished_at": None})
 
     def rows(self) -> pa.Table:
         return read_rows(open_folder(self.root))

@@ -22,6 +22,7 @@ from vision_pipeline.core.errors import (
     StorageError,
 )
 from vision_pipeline.core.models import Price
+from vision_pipeline.pipeline.estimate import estimate
 from vision_pipeline.pipeline.stop import Stop
 
 
@@ -71,6 +72,32 @@ async def test_a_changed_file_with_the_same_content_costs_no_call(bench):
     summary = await bench.run()
     assert (summary.items, summary.from_ledger, summary.calls) == (1, 1, 0)
     assert summary.cost_usd == 0.0
+
+
+class StoppedInTheMiddle(ListSource):
+    """A source of two batches; somebody presses Ctrl-C while the first one is worked on."""
+
+    def __init__(self, stop: Stop) -> None:
+        super().__init__(["a", "b"])
+        self.stop = stop
+
+    def batches(self):
+        yield from super().batches()
+        self.stop.by_user()
+        yield from super().batches()
+
+
+@pytest.mark.parametrize("job", ["run", "estimate"])
+async def test_a_stop_while_the_source_is_listed_ends_the_listing_and_leaves_no_trace(bench, job):
+    services = bench.services()
+    bench.source = StoppedInTheMiddle(services.stop)
+    services = replace(services, source=bench.source)
+    with pytest.raises(StoppedError):
+        await (bench.run(services) if job == "run" else estimate(services))
+    assert services.results.run_ids() == []
+    bench.answers_with(caption)
+    bench.source = ListSource(["a", "b"])
+    assert (await bench.run()).ok == 2
 
 
 async def test_another_question_asks_everything_again(bench):
@@ -138,6 +165,31 @@ async def test_an_unusable_answer_is_repaired_once_and_both_turns_are_paid(bench
     assert bench.column("repaired") == {"a": True}
     assert bench.column("prompt_tokens") == {"a": 200}
     assert summary.cost_usd == pytest.approx(2 * 120e-6)
+
+
+async def test_a_copy_of_a_repaired_item_gets_the_repaired_answer(bench):
+    bench.source = ListSource(["a"])
+    replies = ['{"caption": "x", "mood": "sad"}', '{"caption": "y"}']
+    bench.answers_with(lambda _: replies.pop(0))
+    await bench.run()
+    bench.source, bench.images = ListSource(["copy"]), MemoryImages(copy=b"a")
+    bench.model = ScriptedModel()
+    summary = await bench.run()
+    assert (summary.from_ledger, summary.repaired) == (1, 1)
+    assert bench.column("caption")["copy"] == "y"
+
+
+async def test_a_stored_reply_with_other_keys_is_taken_rather_than_paid_for_again(bench):
+    bench.source = ListSource(["a"])
+    replies = ['{"caption": "x", "mood": "sad"}', '{"caption": "y"}']
+    bench.answers_with(lambda _: replies.pop(0))
+    await bench.run()
+    del bench.ledger.replies[1]  # the repair
+    bench.source, bench.images = ListSource(["copy"]), MemoryImages(copy=b"a")
+    bench.model = ScriptedModel()
+    summary = await bench.run()
+    assert (summary.from_ledger, summary.repaired) == (1, 0)
+    assert bench.column("caption")["copy"] == "x"
 
 
 async def test_an_answer_that_stays_unusable_keeps_its_text(bench):

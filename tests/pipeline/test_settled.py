@@ -131,12 +131,23 @@ async def test_without_the_switch_a_bad_web_image_stays_bad(web):
     assert (await web.run()).already_failed == 1
 
 
-def test_local_images_are_never_asked_for():
+@pytest.mark.parametrize(
+    ("uri", "listed", "is_asked"),
+    [
+        ("/data/a.png", "1", False),
+        ("/data/missing.png", "", False),
+        ("s3://bucket/a.png", "etag", False),  # listed, and so known to be the same
+        ("s3://bucket/a.png", "", True),
+        ("https://host/a.png", "", True),
+        ("zip://a.png::s3://bucket/a.zip", "", False),
+    ],
+)
+def test_only_images_of_which_the_source_tells_no_version_are_asked_for(uri, listed, is_asked):
     prints = pa.array(["ab" * 16])
     outcomes = pa.table(
         {"_fingerprint": prints, "is_answer": [True], "is_unread": [False], "versions": [["1"]]}
     )
-    images = pa.array([[{"uri": "/data/a.png", "version": "1"}]], IMAGES)
+    images = pa.array([[{"uri": uri, "version": listed}]], IMAGES)
     answered, failed = Settled(outcomes, lambda known: [True]).masks(images, prints)
-    assert answered.to_pylist() == [True]
+    assert answered.to_pylist() == [not is_asked]
     assert failed.to_pylist() == [False]

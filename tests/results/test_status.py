@@ -134,3 +134,11 @@ def test_a_retry_says_what_it_was_about(outputs, tmp_path):
     path.write_bytes(orjson.dumps(orjson.loads(path.read_bytes()) | {"retry": ["timeout"]}))
     [run] = read_runs(outputs.root)
     assert run.question == "caption v3, mistral-small-2603, retry of timeout"
+
+
+def test_a_reparse_is_told_as_one(outputs, tmp_path):
+    outputs.run(FIRST, {"a": CAT}, columns=CAPTION)
+    path = tmp_path / "out" / "runs" / f"{FIRST}.json"
+    path.write_bytes(orjson.dumps(orjson.loads(path.read_bytes()) | {"reparse": True}))
+    [run] = read_runs(outputs.root)
+    assert run.question == "caption v3, mistral-small-2603, reparse"

@@ -17,6 +17,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from vision_pipeline.core.errors import OutputError, StorageError
+from vision_pipeline.core.stores import BUCKETS, extra_for
 
 DRAFT_SUFFIX = ".draft"
 _DRAFT_PATTERNS = tuple(
@@ -43,7 +44,7 @@ class OutputFolder:
         try:
             self._fs, path = fsspec.core.url_to_fs(root)
         except (ValueError, ImportError) as error:
-            raise OutputError(f"output.path: {root}: {error}") from error
+            raise OutputError(f"output.path: {root}: {error}{extra_for(root)}") from error
         self.root = str(path).rstrip("/")
         self.is_local = isinstance(self._fs, LocalFileSystem)
 
@@ -56,6 +57,18 @@ class OutputFolder:
         """The full path of a file, as the file system knows it."""
         return posixpath.join(self.root, name)
 
+    def shown(self, name: str = "") -> str:
+        """The folder, or a file in it, as a user would write it."""
+        path = posixpath.join(self.root, name) if name else self.root
+        return path if self.is_local else str(self._fs.unstrip_protocol(path))
+
+    def _make(self, path: str) -> None:
+        # A store of buckets has no folders: to make one would be to make a bucket, with a typing
+        # error for its name.
+        protocol = self._fs.protocol
+        if BUCKETS.isdisjoint([protocol] if isinstance(protocol, str) else protocol):
+            self._fs.makedirs(path, exist_ok=True)
+
     def check_writable(self) -> None:
         """Make the folder and try a small file in it.
 
@@ -64,15 +77,14 @@ class OutputFolder:
         """
         probe = self.path(f".writable{DRAFT_SUFFIX}")
         try:
-            self._fs.makedirs(self.root, exist_ok=True)
-            with self._fs.open(probe, "wb") as file:
-                file.write(b"probe")
+            self._make(self.root)
+            self._fs.pipe_file(probe, b"probe")
             self._fs.rm_file(probe)
         except Exception as error:
             cause = getattr(error, "strerror", None) or error
             full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
             raise (StorageError if full else OutputError)(
-                f"output.path: {self.root} cannot be written: {cause}"
+                f"output.path: {self.shown()} cannot be written: {cause}"
             ) from error
 
     def sweep(self, *, now_s: float) -> int:
@@ -101,11 +113,12 @@ class OutputFolder:
         """Write a file that appears under its name when the block ends without an error.
 
         Raises:
-            StorageError: The disk is full, or the folder is gone.
+            StorageError: The disk is full, the folder is gone, or the store does not take it.
         """
         path = self.path(name)
         try:
-            self._fs.makedirs(posixpath.dirname(path), exist_ok=True)
+            if self.is_local:
+                self._make(posixpath.dirname(path))
             with self._draft(path) as draft:
                 with draft.open("wb") as file:
                     yield file
@@ -114,9 +127,17 @@ class OutputFolder:
                 if self.is_local:
                     _rename(draft, Path(path))
                 else:
-                    self._fs.put_file(str(draft), path)
+                    self._upload(draft, name)
         except OSError as error:
             raise StorageError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+    def _upload(self, draft: Path, name: str) -> None:
+        path = self.path(name)
+        try:
+            self._make(posixpath.dirname(path))
+            self._fs.put_file(str(draft), path)
+        except Exception as error:  # each backend has its own
+            raise StorageError(f"{self.shown(name)}: cannot be written: {error}") from error
 
     @contextmanager
     def _draft(self, path: str) -> Iterator[Path]:
@@ -132,22 +153,47 @@ class OutputFolder:
             yield Path(folder) / posixpath.basename(path)
 
     def read_bytes(self, name: str) -> bytes:
-        """The content of a file."""
-        return bytes(self._fs.cat_file(self.path(name)))
+        """The content of a file.
+
+        Raises:
+            FileNotFoundError: There is none.
+            OutputError: The store does not answer.
+        """
+        with self._reading(name):
+            return bytes(self._fs.cat_file(self.path(name)))
 
     def names(self, folder: str) -> list[str]:
-        """Names of the whole files and folders in a folder, sorted; empty where there is none."""
+        """Names of the whole files and folders in a folder, sorted; empty where there is none.
+
+        Raises:
+            OutputError: The store does not answer.
+        """
         try:
-            self._fs.invalidate_cache()
-            paths = self._fs.ls(self.path(folder), detail=False)
+            with self._reading(folder):
+                self._fs.invalidate_cache()
+                paths = self._fs.ls(self.path(folder), detail=False)
         except (FileNotFoundError, NotADirectoryError):
             return []
         names = (posixpath.basename(str(path).rstrip("/")) for path in paths)
         return sorted(name for name in names if name and not name.endswith(DRAFT_SUFFIX))
 
     def exists(self, name: str) -> bool:
-        """Whether a whole file of that name is there."""
-        return bool(self._fs.exists(self.path(name)))
+        """Whether a whole file of that name is there.
+
+        Raises:
+            OutputError: The store does not answer.
+        """
+        with self._reading(name):
+            return bool(self._fs.exists(self.path(name)))
+
+    @contextmanager
+    def _reading(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except (FileNotFoundError, NotADirectoryError):
+            raise
+        except Exception as error:  # each backend has its own
+            raise OutputError(f"{self.shown(name)}: cannot be read: {error}") from error
 
 
 def _rename(draft: Path, path: Path) -> None:

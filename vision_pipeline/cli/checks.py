@@ -33,7 +33,7 @@ def run_checks(config: RunConfig) -> Iterator[Check]:
         ("model", _model),
         ("endpoint", _endpoint),
         ("output", _output),
-        ("ledger", _ledger),
+        ("ledger", ledgers.probe_ledger),
         ("prefect", _prefect),
     )
     for name, look in checks:
@@ -105,10 +105,6 @@ def _endpoint(config: RunConfig) -> str:
 
 def _output(config: RunConfig) -> str:
     return f"{services.check_output(config)} is writable"
-
-
-def _ledger(config: RunConfig) -> str:
-    return f"{ledgers.check_ledger(config)} is writable"
 
 
 def _prefect(_config: RunConfig) -> str:

@@ -106,7 +106,7 @@ class Display:
         )
         counts = 2 * len(str(self.progress.total or 0)) + _BAR * (width >= _WIDE) + 8
         room = width - len(self._name) - counts
-        with Bars(*columns, console=self._console, transient=True) as bars:
+        with Bars(*columns, console=self._console, transient=True, auto_refresh=False) as bars:
             task = bars.add_task(self._name, total=None, figures="starting")
             while not self._ended.wait(BAR_INTERVAL_S):
                 bars.update(
@@ -164,7 +164,7 @@ def _joined(parts: list[tuple[int, str]]) -> str:
 def _before_work(progress: Progress) -> str:
     if progress.waits_for:
         return f"waiting for {progress.waits_for}"
-    return "listing the source"
+    return f"listing {progress.lists}"
 
 
 def _shares(activity: Activity) -> list[str]:

@@ -17,6 +17,7 @@ from vision_pipeline.emulator.choices import (
     RetryAfter,
 )
 from vision_pipeline.emulator.faults import FAULTS
+from vision_pipeline.wiring.signals import Interrupted
 
 EPILOG = """
 Examples:
@@ -126,5 +127,5 @@ def _emulator(
         )
     except ValueError as error:
         raise ConfigError(f"emulator: {error}") from None
-    with suppress(KeyboardInterrupt):  # the way to end it
+    with suppress(Interrupted):  # the way to end it
         serve(settings, load_catalogue(), on_ready=lambda url: print(f"{url}/v1", flush=True))

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 from vision_pipeline.core.config import RunConfig
 from vision_pipeline.core.errors import EndpointError, StoppedError
+from vision_pipeline.pipeline.backfill import reparse
 from vision_pipeline.pipeline.progress import Progress
+from vision_pipeline.pipeline.reparse import reparse_shard
 from vision_pipeline.pipeline.run import Summary, carry_out
 from vision_pipeline.pipeline.stop import Stop
+from vision_pipeline.wiring.backfilling import open_reparse
 from vision_pipeline.wiring.remote import OpenQuota, no_quota_server, open_runner
 from vision_pipeline.wiring.services import AS_USUAL, Wish, open_services
 from vision_pipeline.wiring.watch import Watch, stop_on_signals, watching
+
+Job = Callable[[], Coroutine[Any, Any, Summary]]
+Say = Callable[[str], None]
+T = TypeVar("T")
 
 
 def run_local(
@@ -34,40 +41,77 @@ def run_local(
         ):
             return await carry_out(services, analyze)
 
-    with watching(Watch(progress, stop, stop_on_signals)):
-        return _run(job())
+    return watched(job, Watch(progress, stop, stop_on_signals))
 
 
 def run_prefect(
     config: RunConfig, wish: Wish = AS_USUAL, *, progress: Progress, stop: Stop
 ) -> Summary:
     """The job as the flow `analyze_images`, on the server that is set or on a temporary one."""
+
+    async def job() -> Summary:
+        from flows.analyze_images import AlertError, analyze_images
+
+        try:
+            return await analyze_images(
+                config, fresh=wish.fresh, retry=sorted(wish.retry), wait=wish.wait
+            )
+        except AlertError as error:  # the exit code and the summary say as much
+            return error.summary
+
+    return _by_prefect(job, Watch(progress, stop, stop_on_signals))
+
+
+def reparse_local(
+    config: RunConfig, *, wait: bool, progress: Progress, stop: Stop, say: Say
+) -> Summary:
+    """A reparse in this process, without Prefect."""
+
+    async def job() -> Summary:
+        async with open_reparse(config, wait=wait) as services:
+            return await reparse(services, reparse_shard)
+
+    return watched(job, Watch(progress, stop, stop_on_signals, say=say))
+
+
+def reparse_prefect(
+    config: RunConfig, *, wait: bool, progress: Progress, stop: Stop, say: Say
+) -> Summary:
+    """A reparse as the flow `backfill`, on the server that is set or on a temporary one."""
+
+    async def job() -> Summary:
+        from flows.backfill import backfill
+
+        return await backfill(config, reparse=True, wait=wait)
+
+    return _by_prefect(job, Watch(progress, stop, stop_on_signals, say=say))
+
+
+def _by_prefect(job: Job, watch: Watch) -> Summary:
     # What the flow says goes to its server; this terminal has the progress display.
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     # The flows come first: their package holds settings that Prefect reads when it is imported.
-    from flows.analyze_images import AlertError, TerminationSignal, analyze_images
-
-    async def job() -> Summary:
-        return await analyze_images(
-            config, fresh=wish.fresh, retry=sorted(wish.retry), wait=wish.wait
-        )
+    from flows.shards import TerminationSignal
 
     try:
-        with watching(Watch(progress, stop, stop_on_signals)):
-            return _run(job())
-    except AlertError as error:  # the exit code and the summary say as much
-        return error.summary
+        return watched(job, watch)
     except TerminationSignal:  # before the run was open, or after
         raise StoppedError("stopped; the same command goes on from here") from None
     except RuntimeError as error:
-        if progress.total is not None:
+        if watch.progress.total is not None:
             raise
         # The flow did not begin: Prefect has no error of its own for a server that is not there.
         raise EndpointError(f"Prefect: {error} `--engine local` needs no server.") from error
 
 
-def _run(job: Coroutine[Any, Any, Summary]) -> Summary:
-    try:
-        return asyncio.run(job)
-    except asyncio.CancelledError:  # a second signal cut off what the first one let finish
-        raise StoppedError("cut off; the same command goes on from here") from None
+def watched(job: Callable[[], Coroutine[Any, Any, T]], watch: Watch) -> T:
+    """What a job comes to, in an event loop of its own.
+
+    Raises:
+        StoppedError: A second signal cut off what the first one let finish.
+    """
+    with watching(watch):
+        try:
+            return asyncio.run(job())
+        except asyncio.CancelledError:
+            raise StoppedError("cut off; the same command goes on from here") from None

@@ -1,4 +1,4 @@
-"""The commands under `ledger`: look into the file of paid replies, and mend it."""
+"""The commands under `ledger`: look into the paid replies, and mend a file of them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ from vision_pipeline.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from vision_pipeline.adapters.ledger.pruning import Choice
+    from vision_pipeline.adapters.ledger.tools import LedgerTools
+    from vision_pipeline.wiring.ledgers import LedgerPlace
 
 TargetArgument = Annotated[
     str,
     typer.Argument(
-        metavar="LEDGER", help="A ledger file, an output folder, or a recipe (.yaml, .yml)."
+        metavar="LEDGER",
+        help="A ledger file, a database (postgresql://user@host/name), an output folder, or a "
+        "recipe (.yaml, .yml).",
     ),
 ]
 RECIPE_SUFFIXES = (".yaml", ".yml")
@@ -29,6 +33,8 @@ Examples:
     vision-pipeline ledger inspect data/outputs/receipts
 
     vision-pipeline ledger inspect configs/receipts.yaml --json
+
+    vision-pipeline ledger inspect postgresql://user@host/database
 """
 VERIFY_EPILOG = """
 Example:
@@ -61,8 +67,8 @@ Example:
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     ledger = typer.Typer(
-        help="Look into the file of paid replies, check it, copy it, shrink it, or save what is "
-        "left of it.",
+        help="Look into the paid replies, check them, copy them, delete some, or save what is left "
+        "of a damaged file.",
         no_args_is_help=True,
         rich_markup_mode="markdown",
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -75,21 +81,28 @@ def register(app: typer.Typer) -> None:
     app.add_typer(ledger, name="ledger")
 
 
-def _find(target: str) -> Path:
-    from vision_pipeline.wiring.ledgers import ledger_of_output, ledger_of_recipe
+def _find(target: str) -> LedgerPlace:
+    from vision_pipeline.core.databases import is_database
+    from vision_pipeline.wiring.ledgers import ledger_of_output, ledger_of_recipe, named_place
 
     if target.lower().endswith(RECIPE_SUFFIXES):
         return ledger_of_recipe(load_config(Path(target)))
+    if is_database(target):
+        return named_place(target)
     if "://" in target or Path(target).is_dir():
         return ledger_of_output(target)
     return Path(target)
 
 
+def _tools(target: str) -> LedgerTools:
+    from vision_pipeline.wiring.ledgers import ledger_tools
+
+    return ledger_tools(_find(target))
+
+
 def _inspect(target: TargetArgument, *, as_json: JsonOption = False) -> None:
     """Show how many replies there are, of which runs and models, what they cost, and their size."""
-    from vision_pipeline.adapters.ledger.inspection import inspect
-
-    found = inspect(_find(target))
+    found = _tools(target).inspect()
     if as_json:
         print_json(found.to_dict())
         return
@@ -99,13 +112,11 @@ def _inspect(target: TargetArgument, *, as_json: JsonOption = False) -> None:
 
 
 def _verify(target: TargetArgument, *, as_json: JsonOption = False) -> None:
-    """Check the file page by page, and that every reply in it can be used.
+    """Check a file page by page, and that every reply in it or in the database can be used.
 
     Exit codes: 0 sound; 1 something is wrong, and what to do is said; 2 no ledger.
     """
-    from vision_pipeline.adapters.ledger.verification import verify
-
-    found = verify(_find(target), now=datetime.now(UTC))
+    found = _tools(target).verify(now=datetime.now(UTC))
     if as_json:
         print_json(found.to_dict())
     else:
@@ -149,18 +160,18 @@ def _prune(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Delete replies that meet all the conditions given, and shrink the file.
+    """Delete replies that meet all the conditions given, and give their room back.
 
     A question without a reply is asked, and paid for, again as soon as a run needs it.
     """
-    from vision_pipeline.adapters.ledger.pruning import Choice, preview
+    from vision_pipeline.adapters.ledger.pruning import Choice
     from vision_pipeline.cli.ledger_display import print_pruning
 
     choice = Choice(before=_moment(before), runs=tuple(run or ()), superseded=superseded)
     if choice == Choice():
         raise ConfigError("ledger prune: say which replies: --before, --run or --superseded")
-    path = _find(target)
-    found = preview(path, choice)
+    tools = _tools(target)
+    found = tools.preview(choice)
     if not as_json:
         print_pruning(found)
     if dry_run or not found.replies:
@@ -169,7 +180,7 @@ def _prune(
         return
     if not yes:
         _confirm(found.replies)
-    _delete(path, choice, as_json=as_json)
+    _delete(tools, choice, as_json=as_json)
 
 
 def _confirm(replies: int) -> None:
@@ -179,21 +190,20 @@ def _confirm(replies: int) -> None:
         raise ConfigError("ledger prune: not confirmed; nothing was deleted")
 
 
-def _delete(path: Path, choice: Choice, *, as_json: bool) -> None:
-    from vision_pipeline.adapters.ledger.pruning import disk_bytes, prune, vacuum
+def _delete(tools: LedgerTools, choice: Choice, *, as_json: bool) -> None:
     from vision_pipeline.cli.ledger_display import size
 
-    before_bytes = disk_bytes(path)
-    deleted = prune(path, choice)
-    kept_room = vacuum(path)
-    after_bytes = disk_bytes(path)
+    before_bytes = tools.size_bytes()
+    deleted = tools.prune(choice)
+    kept_room = tools.vacuum()
+    after_bytes = tools.size_bytes()
     if as_json:
         sizes = {"before_bytes": before_bytes, "after_bytes": after_bytes}
         print_json(deleted.to_dict() | {"deleted": True} | sizes)
         return
     print(f"deleted {deleted.replies} replies: {size(before_bytes)} → {size(after_bytes)}")
     if kept_room:
-        print(f"the file could not be shrunk: {kept_room}; the next replies use the room")
+        print(f"the room was not given back: {kept_room}; the next replies use it")
 
 
 def _moment(text: str | None) -> datetime | None:
@@ -218,6 +228,11 @@ def _salvage(target: TargetArgument, *, as_json: JsonOption = False) -> None:
     from vision_pipeline.adapters.ledger.verification import is_sound
 
     path = _find(target)
+    if not isinstance(path, Path):
+        raise ConfigError(
+            f"ledger salvage: {path}: is for files; a database is mended, or brought back from a "
+            "backup, with its server's own tools"
+        )
     now = datetime.now(UTC)
     if is_sound(path, now=now):
         if as_json:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -73,23 +72,24 @@ def _plan(
     """
     loaded = load_config(config, source=source, output=output, limit=limit, settings=settings)
     from vision_pipeline.cli.display import Display
+    from vision_pipeline.cli.engines import watched
+    from vision_pipeline.wiring.watch import Watch, stop_on_signals
 
     with Display(loaded.name) as display:
-        found = asyncio.run(_estimate(loaded, display))
+        watch = Watch(display.progress, display.stop, stop_on_signals)
+        found = watched(lambda: _estimate(loaded), watch)
     if as_json:
         print_json(found.to_dict())
     else:
         _print_plan(loaded, found)
 
 
-async def _estimate(config: RunConfig, display: Any) -> Estimate:  # noqa: ANN401
+async def _estimate(config: RunConfig) -> Estimate:
     from vision_pipeline.pipeline.estimate import estimate
     from vision_pipeline.wiring.services import open_services
-    from vision_pipeline.wiring.watch import Watch, watching
 
-    with watching(Watch(display.progress, display.stop)):
-        async with open_services(config, asks=False) as services:
-            return await estimate(services)
+    async with open_services(config, asks=False) as services:
+        return await estimate(services)
 
 
 def _rule(config: RunConfig) -> str:

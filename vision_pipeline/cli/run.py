@@ -48,7 +48,7 @@ class Engine(StrEnum):
 EngineOption = Annotated[
     Engine,
     typer.Option(
-        help="prefect: as the flow analyze_images; local: the same without Prefect's start; "
+        help="prefect: as a flow of Prefect; local: the same without Prefect's start; "
         "auto: prefect where a server is set, else local."
     ),
 ]
@@ -95,6 +95,13 @@ def with_budget(settings: list[str] | None, max_cost: float | None) -> list[str]
     return [*(settings or []), *([] if max_cost is None else [f"budget.usd={max_cost}"])]
 
 
+def is_by_prefect(engine: Engine) -> bool:
+    """Whether Prefect drives a run, by its own choice or since a server is set."""
+    from vision_pipeline.cli.servers import server_url
+
+    return engine is Engine.PREFECT or (engine is Engine.AUTO and bool(server_url(os.environ)))
+
+
 def work_through(
     config: RunConfig,
     engine: Engine,
@@ -109,13 +116,10 @@ def work_through(
     # Heavy imports come after what can go wrong without them.
     from vision_pipeline.cli.display import Display, print_summary
     from vision_pipeline.cli.engines import run_local, run_prefect
-    from vision_pipeline.cli.servers import server_url
     from vision_pipeline.wiring.services import Wish
 
-    if engine is Engine.AUTO:
-        engine = Engine.PREFECT if server_url(os.environ) else Engine.LOCAL
     with Log(log_format) if log_format else Display(config.name) as display:
-        run = run_prefect if engine is Engine.PREFECT else run_local
+        run = run_prefect if is_by_prefect(engine) else run_local
         summary = run(
             config,
             Wish(fresh, frozenset(retry), wait),

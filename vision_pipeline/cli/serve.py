@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -64,37 +65,33 @@ def _serve(
     For several machines, or runs that outlive a terminal, see prefect.yaml.
     """
     loaded = load_config(config, source=source, output=output, settings=settings)
+    schedule = _schedule(cron, interval, timezone)
     from vision_pipeline.cli.servers import check_server, server_url
 
     url = server_url(os.environ)
     if url is None:
         raise ConfigError(NO_SERVER)
     check_server(url)
-    # The flows come first: their package holds settings that Prefect reads when it is imported.
     from flows.deployments import serve
 
-    schedule = _schedule(cron, interval, timezone)
     told = f"--cron {cron!r} {timezone or 'UTC'}" if cron else f"every {interval}"
     print(f"analyze_images/{loaded.name}, {told}, on {url}; Ctrl-C ends it", flush=True)
+    # Ctrl-C ends an event loop cleanly only where Python's own handler is set.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     serve(loaded, schedule)
 
 
 def _schedule(cron: str | None, interval: str | None, timezone: str | None) -> Schedule:
-    from prefect.client.schemas.schedules import CronSchedule
-    from prefect.schedules import Cron, Interval
+    # Of the flows' package, which holds settings that Prefect reads when it is imported.
+    from flows.deployments import at_times, every
 
     if (cron is None) == (interval is None):
         raise ConfigError("serve: give either --cron or --interval")
-    if interval is not None:
-        if timezone is not None:
-            raise ConfigError("--timezone: goes with --cron; an interval is the same in every zone")
-        return Interval(_seconds(interval))
-    try:
-        CronSchedule(cron=str(cron), timezone=timezone or "UTC")
-    except ValueError as error:  # pydantic's, of several lines
-        cause = str(error).splitlines()[2].strip().partition(" [type=")[0]
-        raise ConfigError(f"--cron {cron!r} with --timezone {timezone!r}: {cause}") from None
-    return Cron(str(cron), timezone=timezone or "UTC")
+    if cron is not None:
+        return at_times(cron, timezone or "UTC")
+    if timezone is not None:
+        raise ConfigError("--timezone: goes with --cron; an interval is the same in every zone")
+    return every(_seconds(str(interval)))
 
 
 def _seconds(text: str) -> int:

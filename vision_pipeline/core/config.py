@@ -17,11 +17,12 @@ from vision_pipeline.core.config_images import ImageConfig, SourceConfig
 from vision_pipeline.core.config_rules import (
     INT64_MAX,
     OWN_FIELDS,
-    VARIABLE,
     check_address,
+    check_variable,
     fits_json,
 )
 from vision_pipeline.core.config_section import MAX_BYTES, Section, at
+from vision_pipeline.core.databases import check_ledger
 
 
 class ModelConfig(Section):
@@ -82,8 +83,7 @@ class ModelConfig(Section):
             raise ValueError(f"`extra_body.{field}` is set by the pipeline or a key of its own")
         if not fits_json(self.extra_body):
             raise ValueError("`extra_body` has an integer beyond 64 bits")
-        if self.api_key_env is not None and not VARIABLE.fullmatch(self.api_key_env):
-            raise ValueError("`api_key_env` is the name of a variable: letters, digits and _")
+        check_variable("api_key_env", self.api_key_env)
         if self.provider == "openai" and self.base_url is None:
             raise ValueError("provider `openai` needs `base_url`, such as http://localhost:8000/v1")
         return self
@@ -204,9 +204,24 @@ class OutputConfig(Section):
     )
     ledger: str | None = Field(
         default=None,
-        description="Local file of paid replies; null: ledger.sqlite in the output folder.",
+        min_length=1,
+        description="Paid replies: a local file, or postgresql://user@host/database for several "
+        "machines; null: ledger.sqlite in the output folder.",
         json_schema_extra=at(2),
     )
+    ledger_password_env: str | None = Field(
+        default=None,
+        description="Environment variable with the database's password; null: PGPASSWORD or "
+        "~/.pgpass.",
+        json_schema_extra=at(3),
+    )
+
+    @model_validator(mode="after")
+    def _keeps_no_secret(self) -> Self:
+        if self.ledger is not None:
+            check_ledger(self.ledger)
+        check_variable("ledger_password_env", self.ledger_password_env)
+        return self
 
 
 class ExecutionConfig(Section):

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from vision_pipeline.core.config import RunConfig
+from vision_pipeline.core.databases import without_passwords
 from vision_pipeline.core.suggestions import nearest
 
 MAX_SHOWN = 80  # characters of a value in a message
@@ -47,7 +48,7 @@ def explain(fault: Mapping[str, Any]) -> str:
 
 def short(value: object) -> str:
     """A value for a message."""
-    text = repr(value)
+    text = without_passwords(repr(value))
     return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "..."
 
 

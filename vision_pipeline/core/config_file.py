@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from vision_pipeline.core.config import RunConfig
 from vision_pipeline.core.config_faults import explain, short
+from vision_pipeline.core.databases import without_passwords
 from vision_pipeline.core.errors import ConfigError
 
 
@@ -79,10 +80,17 @@ def _origin(path: tuple[int | str, ...], file: str, overrides: Sequence[str]) ->
     for override in reversed(overrides):
         key = tuple(override.partition("=")[0].split("."))
         if key == path[: len(key)]:
-            return f"--set {override}"
+            return f"--set {_shown(override)}"
         if path and path == key[: len(path)]:
-            return f"{file} with --set {override}"
+            return f"{file} with --set {_shown(override)}"
     return file
+
+
+def _shown(override: str) -> str:
+    key, _, text = override.partition("=")
+    if key.endswith("_env"):  # who sets it wrongly may have given the secret itself
+        return key
+    return f"{key}={without_passwords(text)}"
 
 
 def _apply(document: dict[str, Any], override: str) -> None:

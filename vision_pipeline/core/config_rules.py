@@ -20,7 +20,7 @@ OWN_FIELDS = {
     "random_seed",
 }
 INT64_MAX = 2**63 - 1  # JSON and Parquet hold no larger integer
-VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def check_address(url: str | None) -> None:
@@ -41,6 +41,16 @@ def check_address(url: str | None) -> None:
         raise wrong
     if parts.username or parts.password:
         raise ValueError("`base_url` may hold no user or password; use `api_key_env`")
+
+
+def check_variable(key: str, name: str | None) -> None:
+    """See that what names a variable is a name, and not the secret itself.
+
+    Raises:
+        ValueError: It is none; says the key alone.
+    """
+    if name is not None and not _VARIABLE.fullmatch(name):
+        raise ValueError(f"`{key}` is the name of a variable: letters, digits and _")
 
 
 def fits_json(value: JsonValue) -> bool:

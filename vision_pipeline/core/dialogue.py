@@ -13,6 +13,8 @@ from vision_pipeline.core.records import VisionReply, VisionRequest
 from vision_pipeline.core.schema import AnswerSchema, UnusableAnswerError
 
 FREE_TEXT_COLUMN = "answer"
+# Raise it when the same reply comes to be read otherwise: stored ones can then be read again.
+READING_VERSION = 1
 
 _CUT = {"length", "model_length"}  # Mistral's two words for an answer that ran out of room
 _BROKEN = {"error"}
@@ -37,17 +39,30 @@ def dialogue(request: VisionRequest, schema: AnswerSchema | None) -> Dialogue:
     """
     reply = yield request
     try:
-        return Answer(_read(reply, schema), repaired=False)
+        return Answer(read_answer(reply, schema), repaired=False)
     except UnusableAnswerError as fault:
         complaint = str(fault)
     reply = yield repair(request, reply_text=reply.text or "", complaint=complaint)
     try:
-        return Answer(_read(reply, schema), repaired=True)
+        return Answer(read_answer(reply, schema), repaired=True)
     except UnusableAnswerError as fault:
         raise ItemError(ErrorCode.INVALID_ANSWER, f"after one repair: {fault}") from None
 
 
-def _read(reply: VisionReply, schema: AnswerSchema | None) -> Mapping[str, Any]:
+def read_answer(
+    reply: VisionReply, schema: AnswerSchema | None, *, drops_others: bool = False
+) -> Mapping[str, Any]:
+    """The values of an answer, by column.
+
+    Args:
+        reply: What the model said.
+        schema: What was promised, or None for free text.
+        drops_others: As in `AnswerSchema.parse`.
+
+    Raises:
+        UnusableAnswerError: It is none; asking once more may help.
+        ItemError: `truncated_answer` or `content_filtered`: the same question ends so again.
+    """
     if reply.finish_reason in _CUT:
         detail = f"cut after {reply.completion_tokens} tokens; raise model.max_tokens"
         raise ItemError(ErrorCode.TRUNCATED_ANSWER, detail)
@@ -59,4 +74,4 @@ def _read(reply: VisionReply, schema: AnswerSchema | None) -> Mapping[str, Any]:
         raise UnusableAnswerError("the answer is empty")
     if schema is None:
         return {FREE_TEXT_COLUMN: reply.text}
-    return schema.parse(reply.text)
+    return schema.parse(reply.text, drops_others=drops_others)

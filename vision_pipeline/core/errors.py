@@ -10,8 +10,10 @@ PipelineError
 │   ├── StoppedError         exit 3: asked to stop by a signal or a cancelled flow
 │   ├── BudgetError          exit 3: the next request could exceed the budget
 │   ├── AccessError          exit 3: the key or the plan is refused; resumable with another
-│   └── EndpointError        exit 3: the server cannot be reached at all; resumable when it can
+│   ├── EndpointError        exit 3: the server cannot be reached at all; resumable when it can
+│   └── WorkersError         exit 3: the processes that work for a run cannot be reached, or end
 ├── ItemError              give this item up: an error row with a stable `code`
+├── QuotaServerError       the server of a shared quota is away; the run goes on at its share
 └── RetryableError         ask again later; never leaves the adapter that asks
 """
 

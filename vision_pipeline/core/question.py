@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -44,25 +44,29 @@ class Question:
     @cached_property
     def sha256(self) -> str:
         """Digest of the question without an item: equal digests, equal questions."""
-        return _digest(
-            "question",
-            self.template.sha256,
-            self.model,
-            dict(self.decoding),
-            dict(self.preparation),
-            self.endpoint,
-        )
+        return _digest("question", self.template.sha256, *self._whom_and_how())
+
+    @cached_property
+    def unshaped_sha256(self) -> str:
+        """Digest of the question but for the schema of its answer.
+
+        Where it is equal, a reply to the one question may be read as an answer to the other.
+        """
+        template = self.template
+        return _digest("unshaped", template.system, template.text, *self._whom_and_how())
+
+    def _whom_and_how(self) -> tuple[object, ...]:
+        return self.model, dict(self.decoding), dict(self.preparation), self.endpoint
 
     def ask(self, text: str, images: Sequence[VisionImage]) -> VisionRequest:
         """The request for one item: the rendered text, then the images in order."""
         system = self.template.system
-        identities = [_identity(image) for image in images]
         tokens = USER_FRAME_TOKENS + text_tokens(text)
         if system:
             tokens += SYSTEM_FRAME_TOKENS + text_tokens(system)
         tokens += sum(self.image_tokens(image) for image in images)
         return VisionRequest(
-            idempotency_key=_digest(self.sha256, text, identities),
+            idempotency_key=item_key(self.sha256, text, map(_identity, images)),
             system=system,
             text=text,
             images=tuple(images),
@@ -74,6 +78,28 @@ class Question:
         if isinstance(image, PreparedImage):
             return self.rule.tokens(image.width_px, image.height_px)
         return self.rule.tokens(self.rule.max_side_px, self.rule.max_side_px)
+
+
+def item_key(question_sha256: str, text: str, identities: Iterable[str]) -> str:
+    """The idempotency key of a question about an item.
+
+    Args:
+        question_sha256: The question.
+        text: As rendered for the item.
+        identities: One an image, in order, as `content_identity` and `link_identity` give them.
+    """
+    return _digest(question_sha256, text, list(identities))
+
+
+def content_identity(source_sha256: str, page: int | None) -> str:
+    """What stands for an image that is read here: its content."""
+    # The digest is of the source bytes: re-encoding with a new Pillow must not orphan the ledger.
+    return source_sha256 + ("" if page is None else f"#page={page}")
+
+
+def link_identity(url: str) -> str:
+    """What stands for an image that the provider fetches itself."""
+    return f"url:{url}"
 
 
 def repair(request: VisionRequest, *, reply_text: str, complaint: str) -> VisionRequest:
@@ -99,11 +125,9 @@ def complaint_text(complaint: str) -> str:
 
 
 def _identity(image: VisionImage) -> str:
-    # The digest is of the source bytes: re-encoding with a new Pillow must not orphan the ledger.
-    if not isinstance(image, PreparedImage):
-        return f"url:{image.url}"
-    page = "" if image.page is None else f"#page={image.page}"
-    return image.source_sha256 + page
+    if isinstance(image, PreparedImage):
+        return content_identity(image.source_sha256, image.page)
+    return link_identity(image.url)
 
 
 def _digest(*parts: object) -> str:

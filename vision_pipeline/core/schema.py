@@ -55,6 +55,7 @@ _FORMATS = {
     "uuid",
     "uri",
 }
+_OTHER_KEYS = jsonschema_rs.ValidationErrorKind.AdditionalProperties
 _LOOKAROUND = re.compile(r"(?<!\\)\(\?<?[=!]")
 _CHILDREN = ("properties", "$defs", "definitions")
 _LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
@@ -87,8 +88,12 @@ class AnswerSchema:
     columns: tuple[tuple[str, ColumnType], ...]
     _validator: jsonschema_rs.Draft202012Validator
 
-    def parse(self, text: str) -> dict[str, Any]:
+    def parse(self, text: str, *, drops_others: bool = False) -> dict[str, Any]:
         """The answer in `text` as column values; one Markdown fence around it is let pass.
+
+        Args:
+            text: A reply.
+            drops_others: Leave out keys that the schema does not name, instead of refusing them.
 
         Raises:
             UnusableAnswerError: No JSON, or JSON that does not fit; says what and where.
@@ -101,6 +106,7 @@ class AnswerSchema:
         faults = [
             f"{_pointer(fault.instance_path)}: {_cut(fault.message)}"
             for fault in self._validator.iter_errors(value)
+            if not (drops_others and isinstance(fault.kind, _OTHER_KEYS))
         ]
         if faults:
             more = len(faults) - _MAX_COMPLAINTS

@@ -82,6 +82,10 @@ class Asker:
         spending.add(stored, reply, paid=stored.paid_by == payer)
         return reply
 
+    async def knows(self, request: VisionRequest) -> bool:
+        """Whether the ledger has a reply to a request."""
+        return await self.services.ledger.recall(request.idempotency_key) is not None
+
     async def _stored(self, request: VisionRequest, payer: str, *, renew: bool) -> StoredReply:
         key = request.idempotency_key
         while (others := self._in_flight.get(key)) is not None:

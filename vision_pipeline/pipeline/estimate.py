@@ -59,6 +59,7 @@ async def estimate(services: Services) -> Estimate:
     Raises:
         SourceError: The source cannot be listed, or holds no image.
         ConfigError: Columns of the source and the prompt do not fit together.
+        StoppedError: It was asked to stop.
     """
     pending = Pending(services)
     found = Estimate()
@@ -75,6 +76,8 @@ async def estimate(services: Services) -> Estimate:
     while (batch := await asyncio.to_thread(next, batches, None)) is not None:
         for record in batch.to_pylist():
             await services.slots.acquire()
+            if services.stop.cause is not None:
+                raise services.stop.cause
             task = asyncio.create_task(one(to_item(record)))
             tasks.add(task)
             task.add_done_callback(tasks.discard)

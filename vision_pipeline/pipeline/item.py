@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from vision_pipeline.core.addresses import without_credentials
-from vision_pipeline.core.dialogue import Answer, dialogue
+from vision_pipeline.core.dialogue import Answer, dialogue, read_answer
 from vision_pipeline.core.errors import ErrorCode, ItemError
 from vision_pipeline.core.records import (
     ImageRef,
@@ -22,6 +23,7 @@ from vision_pipeline.core.records import (
     VisionImage,
     VisionRequest,
 )
+from vision_pipeline.core.schema import UnusableAnswerError
 from vision_pipeline.pipeline.ask import Asker, Spending
 from vision_pipeline.pipeline.services import Services
 
@@ -55,16 +57,17 @@ async def analyze_item(asker: Asker, item: Item, *, shard: int) -> Row:
     try:
         answer = await _answer(asker, work)
     except ItemError as error:
-        told = {
-            "run_id": asker.run_id,
-            "shard": shard,
-            "item_id": item.item_id,
-            "error_code": error.code.value,
-            "error_detail": error.detail,
-        }
-        log.info("item %(item_id)s: %(error_code)s: %(error_detail)s", told, extra=told)
-        return _row(asker, work, shard, error=error)
+        row = _row(asker, work, shard, error=error)
+        log_failure(row)
+        return row
     return _row(asker, work, shard, answer=answer)
+
+
+def log_failure(row: Row) -> None:
+    """Note that an item has no answer."""
+    names = ("run_id", "shard", "item_id", "error_code", "error_detail")
+    told = {name: getattr(row, name) for name in names}
+    log.info("item %(item_id)s: %(error_code)s: %(error_detail)s", told, extra=told)
 
 
 async def _answer(asker: Asker, work: _Work) -> Answer:
@@ -144,7 +147,8 @@ def _unprepared(source: SourceImage | None, error: ItemError) -> UnpreparedImage
 async def _converse(
     asker: Asker, work: _Work, request: VisionRequest, *, renew: bool = False
 ) -> Answer:
-    talk = dialogue(request, asker.services.question.template.schema)
+    schema = asker.services.question.template.schema
+    talk = dialogue(request, schema)
     turn = next(talk)
     while True:
         reply = await asker.ask(
@@ -155,6 +159,10 @@ async def _converse(
         except StopIteration as end:
             answer: Answer = end.value
             return answer
+        if not work.spending.paid and not await asker.knows(turn):
+            # A stored reply, perhaps to a schema with more keys: no call is worth their absence.
+            with suppress(UnusableAnswerError):
+                return Answer(read_answer(reply, schema, drops_others=True), repaired=False)
         work.repaired = True
 
 

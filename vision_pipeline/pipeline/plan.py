@@ -6,18 +6,19 @@ import hashlib
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 
+from vision_pipeline.core.dialogue import READING_VERSION
 from vision_pipeline.core.errors import ConfigError, SourceError
 from vision_pipeline.core.prompts import PromptTemplate
 from vision_pipeline.core.records import RESERVED_COLUMNS
 from vision_pipeline.pipeline.choice import Choice, choice_of
-from vision_pipeline.pipeline.services import Services
+from vision_pipeline.pipeline.services import BaseServices, Results, Services
 from vision_pipeline.pipeline.shard import answer_columns
 
 OWN_COLUMNS = ("item_id", "images")
@@ -42,6 +43,26 @@ class Run:
     resumed: bool
 
 
+class Work(Protocol):
+    """What a run is to be about.
+
+    Attributes:
+        identity: Equal for commands that go on with each other's runs.
+        is_overtaken: Whether any later run keeps a cut-off one from being gone on with.
+        facts: What the run file tells of this kind of run.
+    """
+
+    identity: str
+    is_overtaken: bool
+    facts: Mapping[str, Any]
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The items with their fingerprints."""
+
+    def skipped(self) -> dict[str, int]:
+        """How much was passed over, by reason; whole after the last batch."""
+
+
 def plan_run(services: Services, *, now: datetime, token: str) -> Run:
     """Go on with the run that was cut off, or freeze a new one.
 
@@ -53,16 +74,20 @@ def plan_run(services: Services, *, now: datetime, token: str) -> Run:
     Raises:
         SourceError: The source cannot be listed, or holds no image.
         ConfigError: Columns of the source and the prompt do not fit together.
+        RunError: The reason to stop, where it comes while the source is being listed.
     """
-    pending = Pending(services)
-    identity = _identity(services)
+    return freeze_run(services, Pending(services), now=now, token=token)
+
+
+def freeze_run(services: BaseServices, work: Work, *, now: datetime, token: str) -> Run:
+    """As `plan_run`, for any work."""
     results = services.results
-    unfinished = _unfinished(services, identity)
+    unfinished = _unfinished(results, work)
     if unfinished is not None:
         run_id, items, resumed = unfinished, results.item_count(unfinished), True
     else:
         run_id, items, resumed = _run_id(results.run_ids(), now, token), 0, False
-        batches = pending.batches()
+        batches = work.batches()
         first = next(batches, None)
         if first is not None:
             items = results.freeze(
@@ -71,8 +96,8 @@ def plan_run(services: Services, *, now: datetime, token: str) -> Run:
                 schema=first.schema,
                 shard_size=services.config.output.shard_size,
             )
-            results.write_run(run_id, _begun(services, run_id, identity, now) | {"items": items})
-        services.progress.skipped = pending.skipped()
+            results.write_run(run_id, _begun(services, run_id, work, now) | {"items": items})
+        services.progress.skipped = work.skipped()
     services.progress.begin(items)
     if not items:
         return Run(run_id, items=0, shards=0, pending=(), resumed=resumed)
@@ -85,6 +110,9 @@ def plan_run(services: Services, *, now: datetime, token: str) -> Run:
 class Pending:
     """The source's items that need work; opening it checks that source and prompt fit together.
 
+    Attributes:
+        identity: As in `Work`, and so are the others.
+
     Raises:
         SourceError: The source cannot be listed, or holds no image.
         ConfigError: A variable of the prompt is missing, or a name would stand twice in the table.
@@ -92,6 +120,12 @@ class Pending:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self.identity = _identity(services)
+        self.is_overtaken = bool(services.retry)  # what runs since then mended is not retried
+        self.facts: Mapping[str, Any] = {
+            "retry": sorted(services.retry) if services.retry else None,
+            "abilities": services.abilities,
+        }
         self._choice: Choice | None = None
         self._batches = services.source.batches()
         self._first = next(self._batches, None)
@@ -103,7 +137,7 @@ class Pending:
             if self.skipped().get("archive"):
                 hint = "; to read archives, name them: source.path: FOLDER/*.tar or FOLDER/*.zip"
             raise SourceError(f"{source.path or source.manifest}: no images{passed_over}{hint}")
-        _check_columns(services.question.template, self._first.schema.names)
+        check_columns(services.question.template, self._first.schema.names)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Record batches with fingerprints; iterating counts what is left alone."""
@@ -124,6 +158,8 @@ class Pending:
         # A retry is about errors, wherever in the source they are.
         left = None if self._services.retry else self._services.config.source.limit
         for batch in itertools.chain([self._first], self._batches):
+            if self._services.stop.cause is not None:  # raised while the source is being listed
+                raise self._services.stop.cause
             if left is None:
                 yield batch
                 continue
@@ -133,7 +169,12 @@ class Pending:
                 return
 
 
-def _check_columns(template: PromptTemplate, names: list[str]) -> None:
+def check_columns(template: PromptTemplate, names: Sequence[str]) -> None:
+    """See that items of these columns can be asked about, and their answers stand beside them.
+
+    Raises:
+        ConfigError: A variable of the prompt is missing, or a name would stand twice in the table.
+    """
     columns = [name for name in names if name not in OWN_COLUMNS]
     template.check_columns(columns)
     for name, _ in answer_columns(template):
@@ -144,28 +185,32 @@ def _check_columns(template: PromptTemplate, names: list[str]) -> None:
             )
 
 
-def _unfinished(services: Services, identity: str) -> str | None:
+def _unfinished(results: Results, work: Work) -> str | None:
     """The run to go on with: the newest one that does the same, if it was cut off."""
-    for run_id in reversed(services.results.run_ids()):
-        run = services.results.read_run(run_id)
-        if run.get("identity") == identity:
-            going_on = run.get("finished_at") is None and services.results.has_manifest(run_id)
+    for run_id in reversed(results.run_ids()):
+        run = results.read_run(run_id)
+        if run.get("identity") == work.identity:
+            going_on = run.get("finished_at") is None and results.has_manifest(run_id)
             return run_id if going_on else None
-        if services.retry:
-            return None  # what runs since then have mended is not to be retried
+        if work.is_overtaken:
+            return None
     return None
 
 
 def _identity(services: Services) -> str:
     # Limits, retries, budget and output may change between two attempts at the same run.
     config = services.config
-    parts = [
+    return identity_of(
         config.name,
         config.source.model_dump(mode="json"),
         services.question.sha256,
         services.fresh,
         *([sorted(services.retry)] if services.retry else []),
-    ]
+    )
+
+
+def identity_of(*parts: object) -> str:
+    """A digest of all that tells one kind of work from another."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -178,14 +223,13 @@ def _run_id(earlier: list[str], now: datetime, token: str) -> str:
     return f"{stamp}-{token}"
 
 
-def _begun(services: Services, run_id: str, identity: str, now: datetime) -> dict[str, Any]:
+def _begun(services: BaseServices, run_id: str, work: Work, now: datetime) -> dict[str, Any]:
     question = services.question
     return {
         "run_id": run_id,
-        "identity": identity,
+        "identity": work.identity,
         "started_at": now.isoformat(),
         "finished_at": None,
-        "retry": sorted(services.retry) if services.retry else None,
         "config": services.config.model_dump(mode="json"),
         "prompt": {
             "name": question.template.name,
@@ -193,5 +237,7 @@ def _begun(services: Services, run_id: str, identity: str, now: datetime) -> dic
             "sha256": question.template.sha256,
         },
         "question_sha256": question.sha256,
-        "abilities": services.abilities,
+        "unshaped_sha256": question.unshaped_sha256,
+        "reading": READING_VERSION,
+        **work.facts,
     }

@@ -23,6 +23,7 @@ class Progress:
         calls: Requests that brought a reply; replies from the ledger are not among them.
         activity: What goes on at the moment, and what the time went into.
         skipped: Files of the source that are no items, by reason.
+        lists: What is gone through to find the items.
         waits_for: The command that holds the output, while this one waits for it; else "".
         begun_at_s: When work began, on the monotonic clock.
     """
@@ -41,6 +42,7 @@ class Progress:
     cost_usd: float = 0.0
     errors: Counter[str] = field(default_factory=Counter)
     skipped: dict[str, int] = field(default_factory=dict)
+    lists: str = "the source"
     waits_for: str = ""
     begun_at_s: float | None = None
     activity: Activity = field(default_factory=lambda: Activity(now_s=monotonic))

@@ -6,32 +6,37 @@ import asyncio
 import logging
 import math
 import secrets
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from time import monotonic
-from typing import Any
-
-import pyarrow as pa
-import pyarrow.compute as pc
+from typing import Any, Protocol
 
 from vision_pipeline.core.advice import advice
 from vision_pipeline.core.records import VisionRequest
 from vision_pipeline.pipeline.ask import Asker
 from vision_pipeline.pipeline.budget import Budget
 from vision_pipeline.pipeline.plan import Run, plan_run
-from vision_pipeline.pipeline.services import Services
+from vision_pipeline.pipeline.services import BaseServices, Services
+from vision_pipeline.pipeline.tally import TALLIED, Tally
 
 # Shards that wait for their slowest items while later ones are worked on; their rows are in memory.
 LEAST_OPEN_SHARDS = 16
 _OPEN_ITEMS = 3  # times what may be in flight: of small shards more are open
-MAX_FAILURES = 200  # that a summary names one by one
 WORST_CASE_FACTOR = 2  # of estimated input tokens: those of images are exact, those of text are not
 
 log = logging.getLogger(__name__)
 
 AnalyzeShard = Callable[[Asker, int], Awaitable[int]]
+DoShard = Callable[[int], Awaitable[int]]
+
+
+class PlanRun(Protocol):
+    """Goes on with the run that was cut off, or freezes a new one; blocks: for threads."""
+
+    def __call__(self, *, now: datetime, token: str) -> Run:
+        """As `plan_run`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +108,31 @@ async def carry_out(services: Services, analyze: AnalyzeShard) -> Summary:
     Raises:
         RunError: Why it could not begin or stopped early; the same command goes on.
     """
+
+    async def ready(run: Run) -> DoShard:
+        asker = Asker(services, run.run_id, await _budget(services, run.run_id))
+        return partial(analyze, asker)
+
+    return await accomplish(services, partial(plan_run, services), ready)
+
+
+async def accomplish(
+    services: BaseServices, plan: PlanRun, ready: Callable[[Run], Awaitable[DoShard]]
+) -> Summary:
+    """As `carry_out`, for any kind of run.
+
+    Args:
+        services: Opened for this run.
+        plan: Goes on with a run or freezes one; blocks: for threads.
+        ready: What does one shard of that run.
+    """
     started_s = monotonic()
     token = secrets.token_hex(2)
-    run = await asyncio.to_thread(plan_run, services, now=datetime.now(UTC), token=token)
+    run = await asyncio.to_thread(plan, now=datetime.now(UTC), token=token)
     await asyncio.to_thread(services.announce, run.run_id)
     ids = {"run_id": run.run_id, "items": run.items, "shards": len(run.pending)}
     log.info("run %(run_id)s begins: %(items)d items, %(shards)d shards to do", ids, extra=ids)
-    await work_through(services, run, analyze)
+    await work_through(services, run, await ready(run))
     seconds = monotonic() - started_s
     summary = await asyncio.to_thread(sum_up, services, run, now=datetime.now(UTC), seconds=seconds)
     told = ids | {"ok": summary.ok, "errors": summary.failed, "calls": summary.calls}
@@ -122,25 +145,24 @@ async def carry_out(services: Services, analyze: AnalyzeShard) -> Summary:
     return summary
 
 
-async def work_through(services: Services, run: Run, analyze: AnalyzeShard) -> None:
-    """Analyze the pending shards, some at a time.
+async def work_through(services: BaseServices, run: Run, do_shard: DoShard) -> None:
+    """Work on the pending shards, some at a time.
 
     Args:
         services: Shared by all shards.
         run: What to do.
-        analyze: Does one shard; an engine may wrap it.
+        do_shard: Does one shard.
 
     Raises:
         RunError: Why the run stopped early; everything so far is kept.
     """
-    asker = Asker(services, run.run_id, await _budget(services, run.run_id))
     services.progress.done = run.items - await _left(services, run)
     turns = asyncio.Semaphore(_open_shards(services, run))
 
     async def one(shard: int) -> None:
         async with turns:
             if not services.stop.requested.is_set():
-                await analyze(asker, shard)
+                await do_shard(shard)
 
     outcomes = await asyncio.gather(*map(one, run.pending), return_exceptions=True)
     failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
@@ -150,7 +172,7 @@ async def work_through(services: Services, run: Run, analyze: AnalyzeShard) -> N
         raise failures[0]
 
 
-def _open_shards(services: Services, run: Run) -> int:
+def _open_shards(services: BaseServices, run: Run) -> int:
     most = services.config.limits.max_in_flight
     return max(LEAST_OPEN_SHARDS, math.ceil(_OPEN_ITEMS * most * run.shards / max(1, run.items)))
 
@@ -172,7 +194,7 @@ async def _budget(services: Services, run_id: str) -> Budget:
     )
 
 
-async def _left(services: Services, run: Run) -> int:
+async def _left(services: BaseServices, run: Run) -> int:
     if not run.resumed:
         return run.items
 
@@ -183,26 +205,12 @@ async def _left(services: Services, run: Run) -> int:
     return await asyncio.to_thread(count)
 
 
-_TALLIED = [
-    "item_id",
-    "error_detail",
-    "status",
-    "error_code",
-    "repaired",
-    "from_ledger",
-    "prompt_tokens",
-    "completion_tokens",
-    "cost_usd",
-    "model",
-]
-
-
-def sum_up(services: Services, run: Run, *, now: datetime, seconds: float) -> Summary:
+def sum_up(services: BaseServices, run: Run, *, now: datetime, seconds: float) -> Summary:
     """Count a finished run from its table, and close its run file."""
     progress = services.progress
-    tally = _Tally()
+    tally = Tally()
     for shard in range(run.shards):
-        tally.add(services.results.read_shard(run.run_id, shard, _TALLIED))
+        tally.add(services.results.read_shard(run.run_id, shard, TALLIED))
     summary = Summary(
         run_id=run.run_id if run.items else None,
         resumed=run.resumed,
@@ -232,7 +240,7 @@ def sum_up(services: Services, run: Run, *, now: datetime, seconds: float) -> Su
     return summary
 
 
-def _timing(services: Services) -> dict[str, Any]:
+def _timing(services: BaseServices) -> dict[str, Any]:
     activity = services.progress.activity
     activity.charge()
     most = services.config.limits.max_in_flight
@@ -252,39 +260,3 @@ def _timing(services: Services) -> dict[str, Any]:
             has_shrunk=activity.room < activity.most_in_flight,
         ),
     }
-
-
-@dataclass(slots=True)
-class _Tally:
-    rows: int = 0
-    ok: int = 0
-    repaired: int = 0
-    from_ledger: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cost_usd: float = 0.0
-    errors: Counter[str] = field(default_factory=Counter)
-    models: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, str] = field(default_factory=dict)
-    failures: list[dict[str, str]] = field(default_factory=list)
-
-    def add(self, table: pa.Table) -> None:
-        paid = table.filter(pc.invert(table["from_ledger"]))
-        self.rows += table.num_rows
-        self.ok += _total(pc.equal(pc.cast(table["status"], pa.string()), "ok"))
-        self.repaired += _total(table["repaired"])
-        self.from_ledger += _total(table["from_ledger"])
-        self.prompt_tokens += _total(paid["prompt_tokens"])
-        self.completion_tokens += _total(paid["completion_tokens"])
-        self.cost_usd += pc.sum(paid["cost_usd"]).as_py() or 0.0
-        failed = table.filter(pc.is_valid(table["error_code"]))
-        for row in failed.select(["item_id", "error_code", "error_detail"]).to_pylist():
-            self.errors[row["error_code"]] += 1
-            self.examples.setdefault(row["error_code"], f"{row['item_id']}: {row['error_detail']}")
-            if len(self.failures) < MAX_FAILURES:
-                self.failures.append(row)
-        self.models.update(table["model"].to_pylist())
-
-
-def _total(column: pa.ChunkedArray) -> int:
-    return int(pc.sum(column).as_py() or 0)

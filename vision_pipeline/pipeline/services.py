@@ -128,53 +128,93 @@ class Results(Protocol):
     def failed(self, codes: Collection[str]) -> pa.StringArray:
         """Ids of the items whose latest row is an error of these codes."""
 
+    def earlier(self, questions: Collection[str], *, settled_in: Collection[str]) -> Earlier:
+        """Each item by its latest row among those of some questions."""
+
+    def rows_of(self, run_id: str, shards: Collection[int]) -> pa.Table:
+        """The rows of some finished shards, without the manifest's and the answer's columns."""
+
+
+class Earlier(Protocol):
+    """Items of earlier runs, each as the manifest lists it that its row comes from.
+
+    Attributes:
+        replied: Items whose row has a reply.
+        unreplied: Items whose row is an error before any reply.
+        answered: Items that a run of `settled_in` has answered; they are not listed.
+        failed: Items that failed there; neither are they.
+        others: Items that have no row of these questions.
+    """
+
+    replied: int
+    unreplied: int
+    answered: int
+    failed: int
+    others: int
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The listed items, in one schema; `ORIGIN` tells where the row of each is."""
+
+
+# In a manifest of items of earlier runs: where the row is that an item is about.
+ORIGIN = pa.field("_origin", pa.struct([("run_id", pa.string()), ("shard", pa.int32())]))
+
 
 def tell_nobody(_run_id: str) -> None:
     """Where nobody else is there to be told which run is worked on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Services:
-    """Everything that a run shares, opened once.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseServices:
+    """What every kind of run shares, opened once.
 
     Attributes:
-        is_changed: Of known versions of web images, which ones the server has replaced; blocks,
-            for threads; None where nobody is asked.
-        slots: How many items are worked on at once, shards together; bounds memory.
-        preparing: How many images are read and prepared at once; bounds memory.
         stop: Asks everything to end.
-        max_images: The most images that the model takes in one request.
-        max_image_bytes: The most bytes that it takes for one image, before base64.
-        max_request_bytes: The most that it takes for all images of a request, before base64.
         abilities: What decides whether an item fails before any call: decoders and limits. A
             permanent failure under others is tried again.
-        fresh: Ask everything again: neither rows nor stored replies are reused.
-        retry: Error codes: the run is about the items whose latest row has one of them, and asks
-            again where a stored reply brings the error back. Empty for an ordinary run.
         announce: Tells other commands which run is worked on.
-        grace_s: How long requests on the wire may take to finish once the run stops.
     """
 
     config: RunConfig
     question: Question
-    body_format: BodyFormat
     price: Price | None
+    ledger: Ledger
+    results: Results
+    progress: Progress
+    stop: Stop
+    abilities: str = ""
+    announce: Callable[[str], None] = tell_nobody
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services(BaseServices):
+    """Everything that a run shares that asks a model.
+
+    Attributes:
+        is_changed: Of known versions of images on the web or in stores, which ones were replaced;
+            blocks, for threads; None where nobody is asked.
+        slots: How many items are worked on at once, shards together; bounds memory.
+        preparing: How many images are read and prepared at once; bounds memory.
+        max_images: The most images that the model takes in one request.
+        max_image_bytes: The most bytes that it takes for one image, before base64.
+        max_request_bytes: The most that it takes for all images of a request, before base64.
+        fresh: Ask everything again: neither rows nor stored replies are reused.
+        retry: Error codes: the run is about the items whose latest row has one of them, and asks
+            again where a stored reply brings the error back. Empty for an ordinary run.
+        grace_s: How long requests on the wire may take to finish once the run stops.
+    """
+
+    body_format: BodyFormat
     source: Source
     images: ImageReader
     preparer: Preparer
     model: Model
-    ledger: Ledger
-    results: Results
-    progress: Progress
     slots: asyncio.Semaphore
     preparing: asyncio.Semaphore
-    stop: Stop
     is_changed: Callable[[Sequence[tuple[str, str]]], list[bool]] | None = None
     max_images: int = 8
     max_image_bytes: int = 10 * 1024 * 1024
     max_request_bytes: int = 40_000_000
-    abilities: str = ""
     fresh: bool = False
     retry: frozenset[str] = frozenset()
-    announce: Callable[[str], None] = tell_nobody
     grace_s: float = 20.0

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vision_pipeline.core.members import parse_member
 from vision_pipeline.pipeline.digests import Digests
-from vision_pipeline.pipeline.item import WEB
 
 Rows = npt.NDArray[np.int64]
 IsChanged = Callable[[Sequence[tuple[str, str]]], list[bool]]
@@ -21,7 +22,8 @@ class Settled:
 
     Args:
         outcomes: As `Results.settled` gives it, or None for none at all.
-        is_changed: As in `Services`: a web image has no time of change in the source itself.
+        is_changed: As in `Services`: of an image of the web, or of a store, that a manifest names,
+            the source tells no version.
     """
 
     def __init__(self, outcomes: pa.Table | None, is_changed: IsChanged | None) -> None:
@@ -51,11 +53,11 @@ class Settled:
     def _changed(
         self, images: pa.ListArray, rows: Rows, is_changed: IsChanged
     ) -> npt.NDArray[np.bool_]:
-        """Which known items of a batch the web may have changed; others have row -1."""
+        """Which known items of a batch may have changed elsewhere; others have row -1."""
         mask = np.zeros(len(rows), np.bool_)
         items: list[int] = []
         asked: list[tuple[str, str]] = []
-        for item, pairs in self._web_items(images, rows):
+        for item, pairs in self._unwatched(images, rows):
             some = [(url, version) for url, version in pairs if version]
             # What was no image, from a server that tells no versions, may be one by now.
             mask[item] = self._is_unread[rows[item]] and not some
@@ -65,16 +67,25 @@ class Settled:
             np.logical_or.at(mask, items, is_changed(asked))
         return mask
 
-    def _web_items(
+    def _unwatched(
         self, images: pa.ListArray, rows: Rows
     ) -> Iterator[tuple[int, list[tuple[str, str | None]]]]:
-        """Number in the batch, and images of the web with their known versions, at least one."""
-        if not pc.any(pc.starts_with(images.flatten().field("uri"), "http")).as_py():
+        """Number in the batch, and images that the source told no version of, with known ones."""
+        listed = images.flatten()
+        is_told_of = pc.not_equal(pc.fill_null(listed.field("version"), ""), "")
+        is_remote = pc.match_substring(listed.field("uri"), "://")
+        if not pc.any(pc.and_not(is_remote, is_told_of)).as_py():
             return
         items = np.flatnonzero(rows >= 0)
         versions = self._versions.take(pa.array(rows[items])).to_pylist()
         for item, its_versions in zip(items.tolist(), versions, strict=True):
-            listed = zip(images[item].as_py(), its_versions, strict=True)
-            pairs = [(each["uri"], known) for each, known in listed if each["uri"].startswith(WEB)]
+            known = zip(images[item].as_py(), its_versions, strict=True)
+            pairs = [(each["uri"], version) for each, version in known if _is_unwatched(each)]
             if pairs:
                 yield item, pairs
+
+
+def _is_unwatched(image: Mapping[str, Any]) -> bool:
+    """Whether nobody but its server or store can tell that it has changed."""
+    uri: str = image["uri"]
+    return "://" in uri and not image["version"] and parse_member(uri) is None

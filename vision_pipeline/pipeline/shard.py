@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from time import monotonic
 from typing import Any
 
@@ -16,7 +16,9 @@ from vision_pipeline.core.errors import StoppedError
 from vision_pipeline.core.prompts import PromptTemplate
 from vision_pipeline.core.records import ImageRef, Item, Row
 from vision_pipeline.pipeline.ask import Asker
+from vision_pipeline.pipeline.fingerprints import FINGERPRINT
 from vision_pipeline.pipeline.item import analyze_item
+from vision_pipeline.pipeline.services import ORIGIN
 
 log = logging.getLogger(__name__)
 
@@ -43,26 +45,32 @@ async def analyze_shard(asker: Asker, shard: int) -> int:
             answer_columns=answer_columns(services.question.template),
             items=table,
         )
+    log_shard(asker.run_id, shard, rows, seconds=monotonic() - started_s)
+    return len(rows)
+
+
+def log_shard(run_id: str, shard: int, rows: Sequence[Row], *, seconds: float) -> None:
+    """Note that a shard is written."""
     told = {
-        "run_id": asker.run_id,
+        "run_id": run_id,
         "shard": shard,
         "rows": len(rows),
         "errors": sum(row.status == "error" for row in rows),
-        "seconds": round(monotonic() - started_s, 3),
+        "seconds": round(seconds, 3),
     }
     log.info(
         "shard %(shard)d of run %(run_id)s: %(rows)d rows, %(errors)d errors, %(seconds).1f s",
         told,
         extra=told,
     )
-    return len(rows)
 
 
 def to_item(record: Mapping[str, Any]) -> Item:
     """An item from a row of the frozen manifest."""
     columns = dict(record)
     images = columns.pop("images")
-    del columns["_fingerprint"]
+    for hidden in (FINGERPRINT, ORIGIN):
+        columns.pop(hidden.name, None)
     return Item(
         item_id=columns.pop("item_id"),
         images=tuple(ImageRef(**image) for image in images),

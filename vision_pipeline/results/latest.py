@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-
 import pyarrow as pa
 import pyarrow.compute as pc
 
-_PAGE = r"#page=[0-9]+$"
+from vision_pipeline.core.pages import PAGE, superseded
 
 
 def latest(rows: pa.Table) -> pa.Table:
@@ -24,37 +22,19 @@ def latest(rows: pa.Table) -> pa.Table:
     numbered = pa.table({"item_id": rows["item_id"], "number": numbers})
     keep = numbered.group_by("item_id", use_threads=False).aggregate([("number", "max")])
     newest = rows.take(keep["number_max"].sort())
-    superseded = _superseded(rows)
-    if not superseded:
+    gone = _superseded(rows)
+    if not gone:
         return newest
-    return newest.filter(pc.invert(pc.is_in(newest["item_id"], pa.array(sorted(superseded)))))
+    return newest.filter(pc.invert(pc.is_in(newest["item_id"], pa.array(sorted(gone)))))
 
 
 def _superseded(rows: pa.Table) -> set[str]:
-    """Ids of documents that are pages by now, and of pages that are one document by now."""
     ids = rows["item_id"]
-    documents = pc.replace_substring_regex(ids, _PAGE, "")
-    is_page = pc.not_equal(documents, ids)
-    split = documents.filter(is_page).unique()
+    documents = pc.replace_substring_regex(ids, PAGE, "")
+    split = documents.filter(pc.not_equal(documents, ids)).unique()
     of_both_kinds = rows.filter(pc.is_in(ids, split))["item_id"].unique()
     if not len(of_both_kinds):
         return set()
     concerned = pc.or_(pc.is_in(documents, of_both_kinds), pc.is_in(ids, of_both_kinds))
-    runs: dict[tuple[str, bool], set[str]] = defaultdict(set)
-    pages: dict[str, set[str]] = defaultdict(set)
-    for item_id, document, run_id in zip(
-        ids.filter(concerned).to_pylist(),
-        documents.filter(concerned).to_pylist(),
-        rows["run_id"].filter(concerned).to_pylist(),
-        strict=True,
-    ):
-        runs[item_id, False].add(run_id)
-        if item_id != document:
-            runs[document, True].add(run_id)
-            pages[document].add(item_id)
-    superseded: set[str] = set()
-    for document in of_both_kinds.to_pylist():
-        whole, split_up = runs[document, False], runs[document, True]
-        if whole.isdisjoint(split_up):
-            superseded |= {document} if max(split_up) > max(whole) else pages[document]
-    return superseded
+    found = rows.filter(concerned)
+    return superseded(zip(found["item_id"].to_pylist(), found["run_id"].to_pylist(), strict=True))

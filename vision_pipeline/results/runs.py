@@ -43,6 +43,7 @@ class RunStatus:
         begun_at: UTC, in ISO 8601; None for a run of an early version.
         finished_at: Likewise; None for one that was cut off or is still at work.
         retry: Of a retry, the error codes that it was about.
+        reparse: Whether it read stored replies under another schema, and asked nobody.
     """
 
     run_id: str
@@ -58,6 +59,7 @@ class RunStatus:
     finished_at: str | None = None
     finished: bool
     retry: tuple[str, ...] = ()
+    reparse: bool = False
 
     def cells(self) -> tuple[str, ...]:
         """For a table, a text per column: id, items, answered, errors, calls, USD and state."""
@@ -71,7 +73,8 @@ class RunStatus:
     def question(self) -> str:
         """What was asked, and whom."""
         retry = f", retry of {', '.join(self.retry)}" if self.retry else ""
-        return f"{self.prompt}, {self.model}{retry}"
+        reparse = ", reparse" if self.reparse else ""
+        return f"{self.prompt}, {self.model}{retry}{reparse}"
 
     @property
     def times(self) -> str:
@@ -141,6 +144,7 @@ def _run(folder: Folder, rows: pa.Table, name: str) -> RunStatus:
         finished_at=finished_at,
         finished=finished_at is not None,
         retry=tuple(document.get("retry") or ()),
+        reparse=bool(document.get("reparse")),
     )
 
 

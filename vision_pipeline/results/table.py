@@ -17,6 +17,7 @@ from pyarrow.fs import FSSpecHandler, PyFileSystem
 
 from vision_pipeline.core.errors import OutputError
 from vision_pipeline.core.records import RESERVED_COLUMNS
+from vision_pipeline.core.stores import extra_for
 from vision_pipeline.core.suggestions import nearest
 from vision_pipeline.results.latest import latest
 
@@ -35,18 +36,31 @@ class Folder:
         return posixpath.join(self.root, name)
 
     def names(self, folder: str) -> list[str]:
-        """Names of the whole files and folders in a folder of it, sorted."""
+        """Names of the whole files and folders in a folder of it, sorted.
+
+        Raises:
+            OutputError: The store does not answer.
+        """
         try:
             self.filesystem.invalidate_cache()
             found = self.filesystem.ls(self.path(folder), detail=False)
         except (FileNotFoundError, NotADirectoryError):
             return []
+        except Exception as error:  # each backend has its own
+            raise OutputError(f"{self.path(folder)}: cannot be read: {error}") from error
         names = (posixpath.basename(str(path).rstrip("/")) for path in found)
         return sorted(name for name in names if not name.endswith(DRAFT_SUFFIX))
 
     def read_bytes(self, name: str) -> bytes:
-        """The content of a file in it."""
-        return bytes(self.filesystem.cat_file(self.path(name)))
+        """The content of a file in it.
+
+        Raises:
+            OutputError: It is gone, or the store does not answer.
+        """
+        try:
+            return bytes(self.filesystem.cat_file(self.path(name)))
+        except Exception as error:  # each backend has its own
+            raise OutputError(f"{self.path(name)}: cannot be read: {error}") from error
 
 
 def open_folder(output: str) -> Folder:
@@ -58,7 +72,7 @@ def open_folder(output: str) -> Folder:
     try:
         filesystem, path = fsspec.core.url_to_fs(output)
     except (ValueError, ImportError) as error:
-        raise OutputError(f"{output}: {error}") from error
+        raise OutputError(f"{output}: {error}{extra_for(output)}") from error
     folder = Folder(filesystem, str(path).rstrip("/"))
     if not (folder.names("results") or folder.names("runs")):
         raise OutputError(f"{output}: no results here; is it the output.path of a run?")
@@ -139,7 +153,9 @@ def _read_run(folder: Folder, name: str, columns: Sequence[str] | None) -> pa.Ta
             with suppress(FileNotFoundError):
                 return _read_shards(folder, name, columns)
         return _read_shards(folder, name, columns)
-    except (pa.ArrowInvalid, OSError) as error:
+    except OutputError:
+        raise
+    except Exception as error:  # Arrow's, and each backend's own
         raise OutputError(f"{folder.path(f'results/{name}')}: cannot be read: {error}") from error
 
 

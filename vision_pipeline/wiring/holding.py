@@ -88,7 +88,7 @@ def _loser(folder: OutputFolder, watch: Watch) -> Callable[[Owner], None]:
 
     def lost(taker: Owner) -> None:
         told = taker.told(datetime.now(UTC))
-        cause = BusyError(f"{folder.root}: taken over while this machine paused, by {told}")
+        cause = BusyError(f"{folder.shown()}: taken over while this machine paused, by {told}")
         with suppress(RuntimeError):  # the loop has ended: nothing is left to stop
             loop.call_soon_threadsafe(watch.stop.request, cause)
 
@@ -99,6 +99,6 @@ def _refusal(folder: OutputFolder, holder: Owner) -> str:
     end = f"`kill -INT {holder.pid}` on {holder.host}" if holder.pid else "a signal"
     silence = f"; after {SILENT_S:.0f} s of silence it is taken over" if holder.beat_at else ""
     return (
-        f"{folder.root}: held by {holder.told(datetime.now(UTC))}{silence}; wait for it with "
+        f"{folder.shown()}: held by {holder.told(datetime.now(UTC))}{silence}; wait for it with "
         f"--wait, end it with {end} (it can be resumed), or choose another folder with --output"
     )

@@ -12,7 +12,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from vision_pipeline.adapters.fetch import FetchSettings, UrlFetcher
-from vision_pipeline.adapters.images import ImageReader, ParquetReader, TarReader, ZipReader
+from vision_pipeline.adapters.images import (
+    ImageReader,
+    ParquetReader,
+    TarReader,
+    ZipReader,
+    is_changed_in_store,
+)
 from vision_pipeline.adapters.preparation import Preparer, WorkerLimits
 from vision_pipeline.adapters.sources import local_root, open_source
 from vision_pipeline.core.config import RunConfig
@@ -22,9 +28,11 @@ from vision_pipeline.core.image_settings import ImageSettings
 from vision_pipeline.core.question import Question
 from vision_pipeline.core.records import RESERVED_COLUMNS
 from vision_pipeline.pipeline.fingerprints import FINGERPRINT
-from vision_pipeline.pipeline.services import Source
+from vision_pipeline.pipeline.item import WEB
+from vision_pipeline.pipeline.services import ORIGIN, Source
 
 DECODING_VERSION = 2  # raise it when more files can be decoded: those that failed are tried again
+LOOKS_AT_ONCE = 32  # at images in stores, whether they have changed
 AHEAD_PER_CORE = 2  # images prepared while requests are in flight
 
 
@@ -90,7 +98,7 @@ def build_source(config: RunConfig, *, count_pages: Callable[[bytes], int]) -> S
         follow_links=source.follow_links,
         column_types=source.column_types,
         order_by=source.order_by,
-        reserved=(*RESERVED_COLUMNS, FINGERPRINT.name),
+        reserved=(*RESERVED_COLUMNS, FINGERPRINT.name, ORIGIN.name),
         max_pages=config.image.max_pages,
         max_source_bytes=config.image.max_source_bytes,
         count_pages=count_pages,
@@ -160,8 +168,15 @@ def _root(source: SourceConfig) -> Path | None:
 
 def _changes(fetcher: UrlFetcher) -> Callable[[Sequence[tuple[str, str]]], list[bool]]:
     loop = asyncio.get_running_loop()
+    turns = asyncio.Semaphore(LOOKS_AT_ONCE)  # those at servers have their own
+
+    async def one(uri: str, version: str) -> bool:
+        if uri.startswith(WEB):
+            return await fetcher.is_changed(uri, version)
+        async with turns:
+            return await is_changed_in_store(uri, version)
 
     async def ask(known: Sequence[tuple[str, str]]) -> list[bool]:
-        return await asyncio.gather(*(fetcher.is_changed(url, version) for url, version in known))
+        return await asyncio.gather(*(one(uri, version) for uri, version in known))
 
     return lambda known: asyncio.run_coroutine_threadsafe(ask(known), loop).result()

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import time
 
+import pyarrow as pa
+
 from vision_pipeline.adapters.emulator_process import start_emulator
-from vision_pipeline.adapters.ledger.writer import SqliteLedger
 from vision_pipeline.adapters.output import OutputFolder
 from vision_pipeline.adapters.parquet.store import ResultStore
 from vision_pipeline.adapters.vision_api.client import VisionApi
@@ -29,7 +30,7 @@ from vision_pipeline.core.tokens import DEFAULT_RULE
 from vision_pipeline.pipeline.services import Services, tell_nobody
 from vision_pipeline.wiring.holding import Announce, holding
 from vision_pipeline.wiring.images import abilities, open_images
-from vision_pipeline.wiring.ledgers import ledger_path
+from vision_pipeline.wiring.ledgers import open_ledger
 from vision_pipeline.wiring.library import (
     find_key,
     find_model,
@@ -121,6 +122,8 @@ async def open_services(
         BusyError: Another command holds the output.
         RunError: Something that the user can mend; nothing was sent.
     """
+    # Arrow's own allocators keep what was freed: 15 MB more in a small run, 30 in a large one.
+    pa.set_memory_pool(pa.system_memory_pool())
     template = load_template(config.prompt)
     catalogue = load_catalogue()
     spec = find_model(config.model, catalogue, today=datetime.now(UTC))
@@ -145,7 +148,7 @@ async def open_services(
             announce = await stack.enter_async_context(held)
             folder.sweep(now_s=time())
         images = await open_images(config, question, stack)
-        ledger = SqliteLedger(ledger_path(config, folder))
+        ledger = open_ledger(config, folder)
         stack.callback(ledger.close)
         model = VisionApi(
             _endpoint(config.model, key, stack),
@@ -209,8 +212,7 @@ def check_output(config: RunConfig) -> str:
     """
     folder = OutputFolder(config.output.path)
     folder.check_writable()
-    ledger_path(config, folder)
-    return folder.root
+    return folder.shown()
 
 
 def probe_model(model: ModelConfig, environment: Mapping[str, str]) -> ModelListing:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
@@ -12,10 +12,15 @@ from dataclasses import dataclass
 
 from vision_pipeline.pipeline.progress import Progress
 from vision_pipeline.pipeline.stop import Stop
+from vision_pipeline.wiring.signals import handling_stop_signals
 
 
 def _no_signals(_stop: Stop) -> AbstractContextManager[None]:
     return nullcontext()
+
+
+def _to_nobody(_text: str) -> None:
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +32,14 @@ class Watch:
         stop: Raised to end the run early.
         signals: While open, signals raise `stop`; entered after an engine has set its own handlers.
         grace_s: How long requests on the wire may take to finish at most once the run stops.
+        say: Hears what a command finds out before it works; from any thread.
     """
 
     progress: Progress
     stop: Stop
     signals: Callable[[Stop], AbstractContextManager[None]] = _no_signals
     grace_s: float = math.inf
+    say: Callable[[str], None] = _to_nobody
 
 
 _watched: ContextVar[Watch | None] = ContextVar("watched", default=None)
@@ -55,7 +62,7 @@ def current_watch() -> Watch:
 
 @contextmanager
 def stop_on_signals(stop: Stop) -> Iterator[None]:
-    """Within the block SIGINT and SIGTERM raise `stop`, in place of what they did before.
+    """Within the block Ctrl-C and its like raise `stop`, in place of what they did before.
 
     The first one lets requests on the wire finish, for they are paid for; the second cancels the
     task that entered the block. Only a main thread hears signals; elsewhere nothing changes.
@@ -68,17 +75,9 @@ def stop_on_signals(stop: Stop) -> Iterator[None]:
             job.cancel()
         stop.by_user()
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    previous = [signal.getsignal(number) for number in numbers]
-    try:
-        for number in numbers:
-            loop.add_signal_handler(number, on_signal)
-    except (NotImplementedError, RuntimeError, ValueError):  # Windows, or not the main thread
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    try:
+    # Not by the loop's own handlers: while those are taken away, a signal kills.
+    with handling_stop_signals(lambda _number, _frame: loop.call_soon_threadsafe(on_signal)):
         yield
-    finally:
-        for number, handler in zip(numbers, previous, strict=True):
-            loop.remove_signal_handler(number)
-            signal.signal(number, handler)

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import NoReturn, Protocol
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
-import fsspec
 import pybase64
 
 from vision_pipeline.adapters.images.parquet_rows import PathInsteadError
+from vision_pipeline.adapters.images.stores import read_from_store
 from vision_pipeline.core.addresses import is_literal, is_reachable
 from vision_pipeline.core.errors import ErrorCode, ItemError
 from vision_pipeline.core.members import Member, leads_home, parse_member
@@ -84,8 +84,11 @@ class ImageReader:
             return await self._fetch(ref.uri)
         if scheme == "data":
             return SourceImage(self._data_url(ref.uri))
+        if self._is_in_store(ref, scheme):
+            self._allow(ref.uri, is_safe=leads_home(scheme, ref.uri))
+            return await read_from_store(ref, max_bytes=self._max_bytes, limit=self._limit)
         try:
-            return SourceImage(await asyncio.to_thread(self._read, ref, scheme), ref.version)
+            return SourceImage(await asyncio.to_thread(self._read, ref), ref.version)
         except PathInsteadError as error:
             beside = await self._beside(ref.uri, error)
         return SourceImage(beside.data, ref.version)
@@ -100,15 +103,19 @@ class ImageReader:
         except ItemError as error:
             raise ItemError(error.code, f"{row.detail}: {error.detail}") from error
 
-    def _read(self, ref: ImageRef, scheme: str | None) -> bytes:
+    def _is_in_store(self, ref: ImageRef, scheme: str | None) -> bool:
+        if scheme in {None, "file"}:
+            return False
+        member = parse_member(ref.uri)
+        return member is None or member.scheme not in self._members
+
+    def _read(self, ref: ImageRef) -> bytes:
         if not ref.uri:
             raise ItemError(ErrorCode.SOURCE_MISSING, "the manifest names no image")
         member = parse_member(ref.uri)
         if member is not None and member.scheme in self._members:
             return self._member(member, ref)
-        self._allow(ref.uri, is_safe=leads_home(scheme, ref.uri))
-        is_local = scheme in {None, "file"}
-        return self._local(_path_of(ref.uri)) if is_local else self._remote(ref)
+        return self._local(_path_of(ref.uri))
 
     def _member(self, member: Member, ref: ImageRef) -> bytes:
         # Whatever the name looks like: it is only looked up in the container.
@@ -164,21 +171,6 @@ class ImageReader:
             name = path.rpartition("/")[2]
             if name != name.strip():  # which nobody sees in a table
                 detail += f"; the name is {name!r}, with space at an end"
-            raise ItemError(ErrorCode.SOURCE_MISSING, detail) from error
-        self._limit(len(data))
-        return data
-
-    def _remote(self, ref: ImageRef) -> bytes:
-        try:
-            file_system, path = fsspec.core.url_to_fs(ref.uri)
-            size = file_system.info(path)["size"] if ref.size_bytes is None else ref.size_bytes
-            self._limit(size or 0)
-            # One request; the end guards against a file that has grown since it was listed.
-            data = bytes(file_system.cat_file(path, end=self._max_bytes + 1) if size else b"")
-        except ItemError:
-            raise
-        except Exception as error:  # each backend has its own
-            detail = f"{type(error).__name__}: {error}"
             raise ItemError(ErrorCode.SOURCE_MISSING, detail) from error
         self._limit(len(data))
         return data

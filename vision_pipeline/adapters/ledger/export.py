@@ -1,18 +1,16 @@
-"""All replies of a ledger as Parquet or JSON Lines, streamed."""
+"""Replies of a ledger as Parquet or JSON Lines, streamed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vision_pipeline.adapters.ledger.opening import reading
-from vision_pipeline.adapters.ledger.rows import LedgerRow, sound_rows
+from vision_pipeline.adapters.ledger.rows import LedgerRow
 from vision_pipeline.core.protocol import BrokenReplyError, read_reply
 from vision_pipeline.core.records import VisionReply
 
@@ -42,39 +40,28 @@ SCHEMA = pa.schema(
 )
 
 
-def export_parquet(path: Path, file: BinaryIO) -> int:
-    """Write all replies as a Parquet table of `SCHEMA`; returns how many there are.
-
-    Raises:
-        OutputError: No ledger, or a damaged one.
-    """
+def write_parquet(rows: Iterable[LedgerRow], file: BinaryIO) -> int:
+    """Write replies as a Parquet table of `SCHEMA`; returns how many there are."""
     count = 0
-    with (
-        reading(path) as connection,
-        pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer,
-    ):
-        for group in _groups(sound_rows(connection)):
+    with pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
+        for group in _groups(rows):
             writer.write_table(pa.Table.from_pylist(group, SCHEMA))
             count += len(group)
     return count
 
 
-def export_json_lines(path: Path, file: BinaryIO) -> int:
-    r"""Write all replies as one JSON object a line; returns how many there are.
+def write_json_lines(rows: Iterable[LedgerRow], file: BinaryIO) -> int:
+    r"""Write replies as one JSON object a line; returns how many there are.
 
     The columns are those of `SCHEMA`, `body` as text; bytes in it that are no UTF-8 are written as
     `\xff`.
-
-    Raises:
-        OutputError: No ledger, or a damaged one.
     """
     count = 0
-    with reading(path) as connection:
-        for row in sound_rows(connection):
-            record = _record(row)
-            record["body"] = record["body"].decode("utf-8", "backslashreplace")
-            file.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z))
-            count += 1
+    for row in rows:
+        record = _record(row)
+        record["body"] = record["body"].decode("utf-8", "backslashreplace")
+        file.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z))
+        count += 1
     return count
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ class Inspection:
         questions: Distinct idempotency keys.
         asked_again: Questions with more than one reply.
         models: Replies by model, as the server named it.
-        file_bytes: Size of the file without its log.
+        file_bytes: Size of the file without its log, or of the table with its indexes.
         log_bytes: Replies that wait in the write-ahead log, in bytes; they count like all others.
         format_version: Of the file's tables.
     """
@@ -76,7 +76,8 @@ def inspect(path: Path) -> Inspection:
     with reading(path) as connection:
         questions, asked_again = connection.execute(_KEYS).fetchone()
         runs = [RunInLedger(*values) for values in connection.execute(_RUNS)]
-        models = _models(connection)
+        bodies = (body for (body,) in connection.execute("SELECT body FROM replies"))
+        models = count_models(bodies)
         version = connection.execute("PRAGMA user_version").fetchone()[0]
     costs = [run.cost_usd for run in runs if run.cost_usd is not None]
     return Inspection(
@@ -93,11 +94,9 @@ def inspect(path: Path) -> Inspection:
     )
 
 
-def _models(connection: sqlite3.Connection) -> dict[str, int]:
-    found: Counter[str] = Counter()
-    for (body,) in connection.execute("SELECT body FROM replies"):
-        found[_model(body)] += 1
-    return dict(found.most_common())
+def count_models(bodies: Iterable[object]) -> dict[str, int]:
+    """How many replies each model gave, as it is named in their bodies; the most frequent first."""
+    return dict(Counter(map(_model, bodies)).most_common())
 
 
 def _model(body: object) -> str:

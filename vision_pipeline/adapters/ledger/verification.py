@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -98,22 +98,29 @@ def verify(path: Path, *, now: datetime) -> Verification:
     """
     found = Verification(str(path))
     complaints: list[str] = []
-    counts: Counter[Fault] = Counter()
-    examples: dict[Fault, str] = {}
     try:
         with reading(path) as connection:
             complaints += _complaints(connection)
-            for row in stored_rows(connection):
-                found.replies += 1
-                for fault in faults(row, now=now):
-                    counts[fault] += 1
-                    examples.setdefault(fault, f"reply {row.number} of run {row.run_id!r:.60}")
+            check_replies(stored_rows(connection), found, now=now)
     except DamageError as error:
         complaints.append(error.cause)
     if complaints:
-        found.findings.append(Finding(Fault.DAMAGED_FILE, len(complaints), complaints[0]))
-    found.findings += [Finding(fault, n, examples[fault]) for fault, n in counts.items()]
+        found.findings.insert(0, Finding(Fault.DAMAGED_FILE, len(complaints), complaints[0]))
     return found
+
+
+def check_replies(rows: Iterable[LedgerRow], found: Verification, *, now: datetime) -> None:
+    """Check each reply, and add up what is wrong, also if reading them breaks off."""
+    counts: Counter[Fault] = Counter()
+    examples: dict[Fault, str] = {}
+    try:
+        for row in rows:
+            found.replies += 1
+            for fault in faults(row, now=now):
+                counts[fault] += 1
+                examples.setdefault(fault, f"reply {row.number} of run {row.run_id!r:.60}")
+    finally:
+        found.findings += [Finding(fault, n, examples[fault]) for fault, n in counts.items()]
 
 
 def is_sound(path: Path, *, now: datetime) -> bool:

@@ -70,19 +70,31 @@ class HeartbeatLock:
         Raises:
             OutputError: The store cannot be read or written.
         """
-        mine = replace(owner, beat_at=self._now())
         try:
             found = self._read()
             if found is not None and not self._is_silent(found):
                 return found
-            self._write(mine, mode="create" if found is None else "overwrite")
-        except FileExistsError:  # somebody was faster
-            return self._read() or replace(owner, work="another command")
+            mine = replace(owner, beat_at=self._now())
+            faster = self._written(mine, mode="create" if found is None else "overwrite")
         except Exception as error:  # each backend has its own
             raise OutputError(
                 f"{self._folder.path(OBJECT_NAME)}: cannot be locked: {error}"
             ) from error
-        self._mine = mine
+        self._mine = None if faster else mine
+        return faster
+
+    def _written(self, mine: Owner, *, mode: str) -> Owner | None:
+        """Write the object; returns who was faster, as far as the store tells."""
+        try:
+            self._write(mine, mode=mode)
+        except FileExistsError:
+            return self._read() or replace(mine, work="another command")
+        except Exception:
+            # Stores say in their own ways that the object is there: what is there tells.
+            found = self._read() if mode == "create" else None
+            if found is None:
+                raise
+            return None if found.mark == mine.mark else found
         return None
 
     def keep(self, lost: Callable[[Owner], None]) -> None:

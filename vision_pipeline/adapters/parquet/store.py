@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from vision_pipeline.adapters.parquet.earlier import ORIGIN_NAME, EarlierItems
+from vision_pipeline.adapters.parquet.manifest_cuts import groups_per_shard, read_shards, regroup
 from vision_pipeline.adapters.parquet.outcomes import (
     FAILED_COLUMNS,
     SETTLED_COLUMNS,
@@ -20,12 +22,13 @@ from vision_pipeline.adapters.parquet.outcomes import (
 from vision_pipeline.adapters.parquet.shard_files import ShardFile, shard_files, shard_name
 from vision_pipeline.adapters.parquet.table import result_table
 from vision_pipeline.core.columns import ColumnType
-from vision_pipeline.core.errors import OutputError
-from vision_pipeline.core.records import Row
+from vision_pipeline.core.errors import OutputError, PipelineError
+from vision_pipeline.core.records import RESERVED_COLUMNS, Row
 
-MAX_SHARDS = 2_000  # one Prefect task each; a server loses track of many more
+# What a store is asked for at a time; a disk has no such blocks.
+_BLOCK_BYTES = 1024 * 1024
 
-_MANIFEST_OWN = ("item_id", "_fingerprint", "images")
+_MANIFEST_OWN = ("item_id", "_fingerprint", "images", ORIGIN_NAME)
 
 
 class Folder(Protocol):
@@ -35,6 +38,7 @@ class Folder(Protocol):
     def filesystem(self) -> Any:  # noqa: ANN401, D102
         ...
     def path(self, name: str) -> str: ...  # noqa: D102
+    def shown(self, name: str) -> str: ...  # noqa: D102
     def create(self, name: str) -> AbstractContextManager[BinaryIO]: ...  # noqa: D102
     def read_bytes(self, name: str) -> bytes: ...  # noqa: D102
     def names(self, folder: str) -> list[str]: ...  # noqa: D102
@@ -52,8 +56,8 @@ class ResultStore:
         self._folder = folder
 
     def results_path(self) -> str:
-        """The folder that holds the table."""
-        return self._folder.path("results")
+        """The folder that holds the table, as a user would write it."""
+        return self._folder.shown("results")
 
     def run_ids(self) -> list[str]:
         """All runs that have a run file, oldest first."""
@@ -70,7 +74,7 @@ class ResultStore:
         with self._translated(name):
             document = orjson.loads(self._folder.read_bytes(name))
         if not isinstance(document, dict):
-            raise OutputError(f"{self._folder.path(name)}: cannot be read: it is no JSON object")
+            raise OutputError(f"{self._folder.shown(name)}: cannot be read: it is no JSON object")
         return document
 
     def write_run(self, run_id: str, document: Mapping[str, Any]) -> None:
@@ -87,7 +91,7 @@ class ResultStore:
             self._folder.create(_manifest_name(run_id)) as file,
             pq.ParquetWriter(file, schema, compression="zstd") as writer,
         ):
-            for group in _regroup(batches, schema=schema, size=shard_size):
+            for group in regroup(batches, schema=schema, size=shard_size):
                 writer.write_table(group, row_group_size=shard_size)
                 count += group.num_rows
         return count
@@ -105,12 +109,12 @@ class ResultStore:
         """How many shards that run has."""
         with self._manifest(run_id) as manifest:
             groups = manifest.num_row_groups
-        return int(-(-groups // _groups_per_shard(groups)))
+        return int(-(-groups // groups_per_shard(groups)))
 
     def shard_items(self, run_id: str, shard: int) -> pa.Table:
         """The manifest's rows of one shard, all columns."""
         with self._manifest(run_id) as manifest:
-            return _read_shards(manifest, [shard], columns=None)
+            return read_shards(manifest, [shard], columns=None)
 
     def finished_shards(self, run_id: str) -> set[int]:
         """Shards whose result file is there."""
@@ -126,8 +130,9 @@ class ResultStore:
         items: pa.Table,
     ) -> None:
         """Write one shard; that its file is there means that it is done."""
+        passed_on = [name for name in items.column_names if name not in _MANIFEST_OWN]
         table = result_table(
-            rows, answer_columns=answer_columns, manifest_columns=items.drop_columns(_MANIFEST_OWN)
+            rows, answer_columns=answer_columns, manifest_columns=items.select(passed_on)
         )
         with self._folder.create(f"{_run_folder(run_id)}/{shard_name(shard)}") as file:
             pq.write_table(table, file, compression="zstd")
@@ -153,13 +158,11 @@ class ResultStore:
             image): items whose latest row answers the same question, or failed at it for good.
         """
         settlement = Settlement(question_sha256, abilities)
-        for run_id in self.run_ids():
-            if not self._files(run_id) or not self.has_manifest(run_id):
-                continue
+        for run_id in self._listed_runs():
             its = str(self.read_run(run_id).get("abilities") or "")
             with self._manifest(run_id) as manifest:
                 for shards, rows in self._parts(run_id, SETTLED_COLUMNS):
-                    prints = _read_shards(manifest, shards, columns=["_fingerprint"])
+                    prints = read_shards(manifest, shards, columns=["_fingerprint"])
                     settlement.add(rows, prints["_fingerprint"], run_id=run_id, abilities=its)
         return settlement.table()
 
@@ -170,6 +173,62 @@ class ResultStore:
             for _, rows in self._parts(run_id, FAILED_COLUMNS):
                 failures.add(rows, run_id=run_id)
         return failures.item_ids()
+
+    def earlier(self, questions: Collection[str], *, settled_in: Collection[str]) -> EarlierItems:
+        """Each item by its latest row among those of some questions.
+
+        Args:
+            questions: Their `question_sha256`.
+            settled_in: Runs whose rows are to stay as they are.
+
+        Raises:
+            OutputError: A file is damaged.
+        """
+        return EarlierItems(self, questions, settled_in)
+
+    def parts(self, columns: Sequence[str]) -> Iterator[tuple[str, Sequence[int], pa.Table]]:
+        """Run, shards and some columns of their rows, of all runs that have a manifest."""
+        for run_id in self._listed_runs():
+            for shards, rows in self._parts(run_id, columns):
+                yield run_id, shards, rows
+
+    def manifest_schema(self, run_id: str) -> pa.Schema:
+        """The columns of a manifest."""
+        with self._manifest(run_id) as manifest:
+            return manifest.schema_arrow
+
+    def manifest_parts(self, run_id: str, shards: Sequence[int]) -> Iterator[tuple[int, pa.Table]]:
+        """Some shards of a manifest, one after the other."""
+        with self._manifest(run_id) as manifest:
+            for shard in shards:
+                yield shard, read_shards(manifest, [shard], columns=None)
+
+    def rows_of(self, run_id: str, shards: Collection[int]) -> pa.Table:
+        """The rows of some finished shards, with the pipeline's own columns.
+
+        Raises:
+            OutputError: They are not there any more, or damaged.
+        """
+        wanted = set(shards)
+        names = [file.name for file in self._files(run_id) if not wanted.isdisjoint(file.shards)]
+        tables = [self._some_rows(f"{_run_folder(run_id)}/{name}", wanted) for name in names]
+        found = {shard for table in tables for shard in table["shard"].unique().to_pylist()}
+        if lost := sorted(wanted - found):
+            raise OutputError(f"{self._folder.path(_run_folder(run_id))}: shard {lost[0]} is gone")
+        return pa.concat_tables(tables)
+
+    def _some_rows(self, name: str, shards: Collection[int]) -> pa.Table:
+        path = self._folder.path(name)
+        with self._translated(name), self._folder.filesystem.open(path, "rb") as file:
+            # Of a compacted file, only the row groups that may have them are read.
+            is_wanted = pc.field("shard").isin(sorted(shards))
+            return pq.read_table(
+                file, columns=list(RESERVED_COLUMNS), filters=is_wanted, partitioning=None
+            )
+
+    def _listed_runs(self) -> list[str]:
+        """The runs whose rows can be told apart by their manifests."""
+        return [each for each in self.run_ids() if self._files(each) and self.has_manifest(each)]
 
     def _files(self, run_id: str) -> list[ShardFile]:
         return shard_files(self._folder.names(_run_folder(run_id)))
@@ -209,7 +268,7 @@ class ResultStore:
         path = self._folder.path(name)
         with (
             self._translated(name),
-            self._folder.filesystem.open(path, "rb") as file,
+            self._folder.filesystem.open(path, "rb", block_size=_BLOCK_BYTES) as file,
             pq.ParquetFile(file) as content,
         ):
             yield content
@@ -218,8 +277,10 @@ class ResultStore:
     def _translated(self, name: str) -> Iterator[None]:
         try:
             yield
-        except (ValueError, OSError) as error:  # ValueError: JSON's and Arrow's too
-            raise OutputError(f"{self._folder.path(name)}: cannot be read: {error}") from error
+        except PipelineError:
+            raise
+        except Exception as error:  # JSON's, Arrow's, and each backend's own
+            raise OutputError(f"{self._folder.shown(name)}: cannot be read: {error}") from error
 
 
 def _manifest_name(run_id: str) -> str:
@@ -228,36 +289,3 @@ def _manifest_name(run_id: str) -> str:
 
 def _run_folder(run_id: str) -> str:
     return f"results/run_id={run_id}"
-
-
-def _groups_per_shard(groups: int) -> int:
-    return max(1, -(-groups // MAX_SHARDS))
-
-
-def _read_shards(
-    manifest: pq.ParquetFile, shards: Iterable[int], *, columns: Sequence[str] | None
-) -> pa.Table:
-    width, most = _groups_per_shard(manifest.num_row_groups), manifest.num_row_groups
-    groups = [
-        group for shard in shards for group in range(shard * width, min((shard + 1) * width, most))
-    ]
-    return manifest.read_row_groups(groups, columns=columns)
-
-
-def _regroup(
-    batches: Iterable[pa.RecordBatch], *, schema: pa.Schema, size: int
-) -> Iterator[pa.Table]:
-    waiting: list[pa.RecordBatch] = []
-    count = 0
-    for batch in batches:
-        waiting.append(batch)
-        count += batch.num_rows
-        if count >= size:
-            table = pa.Table.from_batches(waiting, schema)
-            whole = count - count % size
-            for start in range(0, whole, size):
-                yield table.slice(start, size)
-            rest = table.slice(whole)
-            waiting, count = rest.to_batches(), rest.num_rows
-    if count:
-        yield pa.Table.from_batches(waiting, schema)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-BATCH_ROWS = 10_000
+BATCH_ROWS = 1000  # a row is 1 to 2 kB of Python objects on its way
 IMAGE_TYPE = pa.struct(
     [
         ("uri", pa.string()),

@@ -12,6 +12,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from vision_pipeline.core.errors import SourceError
+from vision_pipeline.core.stores import extra_for
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _HOP_BYTES = 256 * 1024  # what one request fetches of a remote file that is read here and there
@@ -32,6 +33,10 @@ class FileSystem(Protocol):
 
     def glob(self, path: str, *, detail: bool = False) -> list[str] | dict[str, dict[str, Any]]:
         """The paths that match a pattern; with `detail`, what is known about each."""
+        ...
+
+    def invalidate_cache(self) -> None:
+        """Forget listings of before."""
         ...
 
     def info(self, path: str) -> dict[str, Any]:
@@ -66,7 +71,7 @@ def connect(location: str) -> tuple[FileSystem, str]:
     try:
         file_system, path = fsspec.core.url_to_fs(location)
     except (ImportError, ValueError) as error:
-        raise SourceError(f"{location}: {error}") from error
+        raise SourceError(f"{location}: {error}{extra_for(location)}") from error
     return file_system, str(path)
 
 

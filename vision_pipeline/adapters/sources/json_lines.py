@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping
-from typing import IO, Any, cast
+from contextlib import contextmanager
+from typing import IO, Any
 
 import orjson
 import pyarrow as pa
 import pyarrow.json as pa_json
 
+from vision_pipeline.adapters.sources.text_blocks import BLOCK_SIZES, Opened, TextBlocks
 from vision_pipeline.core.errors import SourceError
 from vision_pipeline.core.json_nesting import NestingMeter
 
@@ -28,82 +30,74 @@ _KINDS = {
 
 
 def open_json_lines(
-    file: IO[bytes],
-    types: Mapping[str, pa.DataType],
-    *,
-    location: str,
-    image_column: str,
-    block_bytes: int,
+    opened: Opened, types: Mapping[str, pa.DataType], *, location: str, image_column: str
 ) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
     """The columns and the batches of a manifest.
 
     Args:
-        file: Seekable, at its beginning.
+        opened: Opens it.
         types: Of columns whose type is not to be guessed.
         location: How messages name it.
         image_column: Holds text.
-        block_bytes: How much is parsed at once; no line may be longer.
 
     Raises:
         SourceError: A line cannot be read; also while batches are taken.
     """
-    lines = _Lines(file, location, block_bytes)
-    try:
-        # Arrow reads a text like 2026-01-01 as a time of day zero; in JSON it is a text.
-        guessed = lines.reader(types).schema
-        texts = {
-            name: pa.string()
-            for name, kind in zip(guessed.names, guessed.types, strict=True)
-            if pa.types.is_timestamp(kind) and name not in types
-        }
-        reader = lines.reader({**texts, **types})
-    except pa.ArrowInvalid as error:
-        raise lines.explained(error, image_column) from error
-    return reader.schema, _batches(reader, lines, image_column)
 
-
-def _batches(
-    reader: pa.RecordBatchReader, lines: _Lines, image_column: str
-) -> Iterator[pa.RecordBatch]:
-    try:
-        for batch in reader:
-            batch.validate(full=True)  # texts that are no UTF-8 are not refused before
-            yield batch
-    except pa.ArrowInvalid as error:
-        raise lines.explained(error, image_column) from error
-
-
-class _Lines:
-    """A file of JSON Lines that may be read several times."""
-
-    def __init__(self, file: IO[bytes], location: str, block_bytes: int) -> None:
-        self._file = file
-        self._location = location
-        self._block_bytes = block_bytes
-
-    def reader(self, types: Mapping[str, pa.DataType]) -> pa.RecordBatchReader:
-        """Arrow's reader, from the beginning."""
-        self._file.seek(0)
+    def parse(
+        file: IO[bytes], types: Mapping[str, pa.DataType], *, block_bytes: int
+    ) -> pa.RecordBatchReader:
         return pa_json.open_json(
-            _Shallow(self._file, self._location),
-            read_options=pa_json.ReadOptions(block_size=self._block_bytes, use_threads=False),
+            _Shallow(file, location),
+            read_options=pa_json.ReadOptions(block_size=block_bytes, use_threads=False),
             parse_options=pa_json.ParseOptions(explicit_schema=pa.schema(list(types.items()))),
         )
 
-    def explained(self, error: pa.ArrowInvalid, image_column: str) -> Exception:
-        """Arrow's error, or one that names the line; Arrow counts rows from the last block on."""
-        self._file.seek(0)
-        kinds: dict[str, str] = {image_column: "text"}
-        number = 0
-        while line := self._file.readline(self._block_bytes + 1):
+    blocks = TextBlocks(opened, parse)
+
+    def batches(schema: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
+        with _explained(opened, location, image_column):
+            for batch in blocks.batches(schema):
+                batch.validate(full=True)  # texts that are no UTF-8 are not refused before
+                yield batch
+
+    with _explained(opened, location, image_column):
+        guessed = blocks.guess(types)
+    kinds = dict(zip(guessed.names, guessed.types, strict=True))
+    # Arrow reads a text like 2026-01-01 as a time of day zero; in JSON it is a text.
+    texts = {
+        name: pa.string()
+        for name, kind in kinds.items()
+        if pa.types.is_timestamp(kind) and name not in types
+    }
+    schema = {**texts, **types, **{name: texts.get(name, kind) for name, kind in kinds.items()}}
+    return pa.schema(list(schema.items())), batches(schema)
+
+
+@contextmanager
+def _explained(opened: Opened, location: str, image_column: str) -> Iterator[None]:
+    """Name the line of what Arrow refuses; Arrow counts rows from the last block on."""
+    try:
+        yield
+    except pa.ArrowInvalid as error:
+        complaint = _complaint(opened, image_column)
+        if complaint is None:
+            raise
+        raise SourceError(f"{location}: {complaint}") from error
+
+
+def _complaint(opened: Opened, image_column: str) -> str | None:
+    kinds: dict[str, str] = {image_column: "text"}
+    number, most = 0, BLOCK_SIZES[-1]
+    with opened() as file:
+        while line := file.readline(most + 1):
             number += 1
-            if len(line) > self._block_bytes:
-                fault: str | None = f"is longer than {self._block_bytes} bytes"
-            else:
-                fault = _fault(line.removeprefix(_BYTE_ORDER_MARK).strip(), kinds)
+            if len(line) > most:
+                return f"line {number} is longer than {most} bytes"
+            fault = _fault(line.removeprefix(_BYTE_ORDER_MARK).strip(), kinds)
             if fault is not None:
-                return SourceError(f"{self._location}: line {number} {fault}")
-        return cast("Exception", error)
+                return f"line {number} {fault}"
+    return None
 
 
 def _fault(line: bytes, kinds: dict[str, str]) -> str | None:

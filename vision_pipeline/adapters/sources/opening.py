@@ -30,7 +30,7 @@ class Source(Protocol):
     counts: Counter[str]
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """Batches of at most 10,000 rows, from the beginning at each call.
+        """Batches of at most 1,000 rows, from the beginning at each call.
 
         Columns: `item_id` string; `images` list of struct (`uri` string, `size_bytes` int64,
         `version` string, `page` int32, `offset_bytes` int64); then the manifest's other columns

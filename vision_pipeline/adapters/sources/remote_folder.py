@@ -5,23 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from vision_pipeline.adapters.sources.batches import Found
 from vision_pipeline.adapters.sources.file_systems import FileSystem
 from vision_pipeline.core.errors import SourceError
-
-_VERSION_KEYS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "created")
+from vision_pipeline.core.stores import version_of
 
 
 def remote_image(file_system: FileSystem, info: Mapping[str, Any], item_id: str) -> Found:
     """What a listing says about a file; its version is the ETag or else the time of change."""
-    seen = next((info[key] for key in _VERSION_KEYS if info.get(key)), "")
-    version = seen.isoformat() if isinstance(seen, datetime) else str(seen).strip('"')
     size = info.get("size")
     uri = file_system.unstrip_protocol(str(info["name"]))
-    return Found(item_id, uri, None if size is None else int(size), version)
+    return Found(item_id, uri, None if size is None else int(size), version_of(info))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from pathlib import PurePosixPath
 from typing import IO
 
@@ -17,14 +18,13 @@ from vision_pipeline.adapters.sources.batches import BATCH_ROWS
 from vision_pipeline.adapters.sources.file_systems import check_regular, connect, scheme_of
 from vision_pipeline.adapters.sources.json_lines import open_json_lines
 from vision_pipeline.adapters.sources.parquet_manifest import ImageColumn, open_parquet
+from vision_pipeline.adapters.sources.text_blocks import Opened, TextBlocks
 from vision_pipeline.core.errors import SourceError
 
 _PARQUET_SUFFIX = ".parquet"
 MANIFEST_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", _PARQUET_SUFFIX)
 _PACKED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 
-# A row must fit one block, and a row may carry a data: URL of the provider's 10 MiB in base64.
-_BLOCK_BYTES = 16 * 1024 * 1024
 _TYPE_EXAMPLES = "string, int64, float64, bool, date32, timestamp[us] or the like"
 _GUESSED = {".csv": ",", ".tsv": "\t"}  # the delimiters
 _HINTS = dict.fromkeys(
@@ -38,7 +38,7 @@ _SNIFFED_BYTES = 4096
 _WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _OTHER_DELIMITERS = re.compile(r"[;\t|,]")
-_BLANK = re.compile(rb"(?:\xef\xbb\xbf)?\s*")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,28 +96,25 @@ def read_table(
     types = _types(column_types)
     if suffix in _GUESSED:
         types = dict.fromkeys(name_columns, pa.string()) | types
-    with _explained(location), _opened(location) as file:
-        if suffix != _PARQUET_SUFFIX and _is_empty(file, location):
-            return
+    opened = partial(_opened, location)
+    with _explained(location), ExitStack() as stack:
         if suffix == _PARQUET_SUFFIX:
             schema, batches, images = open_parquet(
-                file,
+                stack.enter_context(opened()),
                 location=location,
                 image_column=image_column,
                 types=types,
                 batch_rows=BATCH_ROWS,
             )
+        elif _is_empty(opened, location):
+            return
         else:
             types |= {image_column: pa.string()}
             if suffix in _GUESSED:
-                schema, batches = _csv(file, types, location, delimiter=_GUESSED[suffix])
+                schema, batches = _csv(opened, types, location, delimiter=_GUESSED[suffix])
             else:
                 schema, batches = open_json_lines(
-                    file,
-                    types,
-                    location=location,
-                    image_column=image_column,
-                    block_bytes=_BLOCK_BYTES,
+                    opened, types, location=location, image_column=image_column
                 )
             images = ImageColumn(image_column, pa.string(), leaf=image_column)
         for name in column_types:
@@ -165,14 +162,18 @@ def _opened(location: str) -> IO[bytes]:
     return file_system.open(path, "rb", compression="infer")
 
 
-def _is_empty(file: IO[bytes], location: str) -> bool:
-    head = file.read(_BLOCK_BYTES)
-    file.seek(0)
-    if head.startswith(_WIDE_MARKS) or b"\0" in head[:_SNIFFED_BYTES]:
-        raise SourceError(
-            f"{location}: its encoding is not UTF-8, but perhaps UTF-16 or UTF-32; save it as UTF-8"
-        )
-    return _BLANK.fullmatch(head) is not None
+def _is_empty(opened: Opened, location: str) -> bool:
+    with opened() as file:
+        head = file.read(_SNIFFED_BYTES)
+        if head.startswith(_WIDE_MARKS) or b"\0" in head:
+            raise SourceError(
+                f"{location}: its encoding is not UTF-8, but perhaps UTF-16 or UTF-32; save it as "
+                "UTF-8"
+            )
+        piece = head.removeprefix(_BYTE_ORDER_MARK)
+        while piece and not piece.strip():
+            piece = file.read(_SNIFFED_BYTES)
+        return not piece
 
 
 def _cut(batches: Iterator[pa.RecordBatch], location: str) -> Iterator[pa.RecordBatch]:
@@ -203,19 +204,25 @@ def _complaint(location: str, error: Exception) -> str:
 
 
 def _csv(
-    file: IO[bytes], types: Mapping[str, pa.DataType], location: str, *, delimiter: str
+    opened: Opened, types: Mapping[str, pa.DataType], location: str, *, delimiter: str
 ) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
-    reader = pa_csv.open_csv(
-        file,
-        # One thread: errors then name the row, and no blocks are read ahead.
-        read_options=pa_csv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False),
-        parse_options=pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-        convert_options=pa_csv.ConvertOptions(
-            column_types=types, strings_can_be_null=True, quoted_strings_can_be_null=False
-        ),
-    )
-    for field in reader.schema:
+    def parse(
+        file: IO[bytes], types: Mapping[str, pa.DataType], *, block_bytes: int
+    ) -> pa.RecordBatchReader:
+        return pa_csv.open_csv(
+            file,
+            # One thread: errors then name the row.
+            read_options=pa_csv.ReadOptions(block_size=block_bytes, use_threads=False),
+            parse_options=pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+            convert_options=pa_csv.ConvertOptions(
+                column_types=types, strings_can_be_null=True, quoted_strings_can_be_null=False
+            ),
+        )
+
+    blocks = TextBlocks(opened, parse)
+    schema = blocks.guess(types)
+    for field in schema:
         if pa.types.is_binary(field.type) and field.name not in types:
             detail = f"the column {field.name!r} is not UTF-8; save the file as UTF-8"
             raise SourceError(f"{location}: {detail}")
-    return reader.schema, reader
+    return schema, blocks.batches(dict(zip(schema.names, schema.types, strict=True)))

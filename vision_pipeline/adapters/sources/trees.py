@@ -145,6 +145,7 @@ class RemoteTree:
     def __init__(self, url: str, rules: Rules) -> None:
         self._url = url
         self._file_system, self._root = connect(url)
+        self._file_system.invalidate_cache()  # an earlier run of this process may have listed it
         self._rules = rules
 
     def named(self) -> Entry | None:

@@ -1,0 +1,74 @@
+"""Earlier runs gone through again: opened without a source, a key or an endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from time import time
+
+from vision_pipeline.adapters.output import OutputFolder
+from vision_pipeline.adapters.parquet.store import ResultStore
+from vision_pipeline.core.config import RunConfig
+from vision_pipeline.core.errors import ConfigError, OutputError
+from vision_pipeline.pipeline.backfill import ReparseServices
+from vision_pipeline.wiring.holding import holding
+from vision_pipeline.wiring.ledgers import open_ledger
+from vision_pipeline.wiring.library import load_catalogue, load_template
+from vision_pipeline.wiring.services import build_question
+from vision_pipeline.wiring.watch import current_watch
+
+
+def check_wish(*, reparse: bool) -> None:
+    """See that a backfill is told what to do; so far there is one thing.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    if not reparse:
+        raise ConfigError(
+            "backfill: --reparse is required (of the flow, reparse=True): it reads the stored "
+            "replies of earlier runs under the schema of now, without a call. To ask a new "
+            "question about the same images, use `vision-pipeline run`"
+        )
+
+
+@asynccontextmanager
+async def open_reparse(config: RunConfig, *, wait: bool) -> AsyncIterator[ReparseServices]:
+    """Open everything that a reparse needs, and close it afterwards.
+
+    Args:
+        config: The recipe; of its source nothing is read.
+        wait: Wait until no other command holds the output, instead of refusing.
+
+    Raises:
+        BusyError: Another command holds the output.
+        RunError: Something that the user can mend; nothing was written.
+    """
+    template = load_template(config.prompt)
+    # A model may be retired by now, or need a key that is lost: nobody is asked.
+    spec = load_catalogue().find(config.model.name)
+    folder = OutputFolder(config.output.path)
+    results = ResultStore(folder)
+    if not results.run_ids():
+        raise OutputError(f"output.path: {config.output.path}: no runs here to read replies of")
+    folder.check_writable()
+    watch = current_watch()
+    with watch.signals(watch.stop):
+        work = f"reparse of {config.name}"
+        async with holding(folder, watch, work=work, wait=wait) as announce:
+            folder.sweep(now_s=time())
+            ledger = open_ledger(config, folder)
+            try:
+                yield ReparseServices(
+                    config=config,
+                    question=build_question(config, template, spec),
+                    price=spec.price if spec else None,
+                    ledger=ledger,
+                    results=results,
+                    progress=watch.progress,
+                    stop=watch.stop,
+                    announce=announce,
+                    tell=lambda found: watch.say(found.told()),
+                )
+            finally:
+                ledger.close()
