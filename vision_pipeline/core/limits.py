@@ -40,7 +40,7 @@ class Pace:
 MINUTE_S = 60.0
 # Of a quota that several processes use: what one of them sends late falls into another's time, for
 # which a quota that is used to the last has no room.
-SHARED_FILL = 0.98
+SHARED_FILL = 0.97
 PACE_PERIOD_S = 0.5  # servers that keep a limit by the second hold a second's worth
 
 

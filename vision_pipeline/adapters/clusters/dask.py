@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import CancelledError
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import import_module
 from typing import Any, ParamSpec, TypeVar
@@ -39,13 +40,20 @@ class DaskCluster:
                 f"execution: the worker was killed again and again: {error}; the same command goes "
                 "on from here"
             ) from error
+        except CancelledError as error:
+            raise WorkersError(
+                "execution: the Dask scheduler is gone; the same command goes on from here"
+            ) from error
         return result
 
     async def everywhere(
         self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
     ) -> list[T]:
         """The function's results, one from each worker that is there."""
-        found = await self._client.run(function, *args, on_error="ignore", **kwargs)
+        try:
+            found = await self._client.run(function, *args, on_error="ignore", **kwargs)
+        except (OSError, RuntimeError):  # the scheduler is gone, which the calls tell
+            return []
         return list(found.values())
 
 
