@@ -191,6 +191,8 @@ def object_store() -> Iterator[ObjectStore]:
             "master.electionTimeout": "1s",
             "master.volumeSizeLimitMB": 64,
             "volume.max": 8,
+            "s3.port.iceberg": 0,
+            "s3.port.lance": 0,
         }
         options = [f"-{name}={value}" for name, value in (settings | ports).items()]
         log = stack.enter_context((folder / "log").open("wb"))

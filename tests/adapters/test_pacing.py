@@ -202,16 +202,58 @@ def test_a_server_that_comes_and_goes_loses_no_row():
     assert_nothing_lost(run)
 
 
+class Fragile(Provider):
+    """Fails on some requests, whatever else it serves."""
+
+    async def __call__(self, request):
+        if b"poison" not in await request.aread():
+            return await super().__call__(request)
+        await asyncio.sleep(0.02)
+        self.failed += 1
+        return httpx.Response(500, content=b"oops")
+
+
+@pytest.mark.parametrize(("poisoned", "items"), [(range(5), 60), (range(55, 60), 60)])
+@pytest.mark.parametrize("in_flight", [1, 6, 64])
+def test_some_requests_that_the_server_fails_on_are_given_up_and_no_others(
+    poisoned, items, in_flight
+):
+    bodies = dict.fromkeys(poisoned, b'{"user": "poison"}')
+    run = Run(Fragile(), items, OPEN | {"max_in_flight": in_flight}, bodies=bodies)
+    assert [type(error) for error in run.errors] == [ItemError] * len(poisoned)
+    assert run.provider.served == items - len(poisoned)
+
+
+@pytest.mark.parametrize(("items", "seconds"), [(5, 60), (9, 800)])
+def test_requests_that_the_server_fails_on_become_rows_also_where_there_are_no_others(
+    items, seconds
+):
+    run = Run(Fragile(), items, OPEN, bodies=dict.fromkeys(range(items), b'{"user": "poison"}'))
+    assert {type(error) for error in run.errors} == {ItemError}
+    assert run.seconds <= seconds
+
+
+def test_an_outage_ends_with_any_answer():
+    class Picky(Provider):
+        async def __call__(self, request):
+            if not self.is_down and now() < 40:
+                await asyncio.sleep(0.02)
+                return httpx.Response(400, content=b'{"message": "no"}')
+            return await super().__call__(request)
+
+    async def change(provider):
+        provider.is_down = True
+        await pause(20)
+        provider.is_down = False
+
+    run = Run(Picky(), 300, OPEN, change)
+    assert run.activity.outage is None
+    assert {error.code for error in run.errors} == {"refused_request"}
+    assert run.seconds < 30
+
+
 @pytest.mark.parametrize("attempts", [1, 6])
 def test_one_request_that_the_server_fails_on_is_given_up_soon(attempts):
-    class Fragile(Provider):
-        async def __call__(self, request):
-            if b"poison" not in await request.aread():
-                return await super().__call__(request)
-            await asyncio.sleep(0.02)
-            self.failed += 1
-            return httpx.Response(500, content=b"oops")
-
     run = Run(Fragile(), 500, OPEN, bodies={30: b'{"user": "poison"}'}, max_attempts=attempts)
     [error] = run.errors
     assert (type(error), error.code) == (ItemError, "model_unavailable")
@@ -221,7 +263,8 @@ def test_one_request_that_the_server_fails_on_is_given_up_soon(attempts):
 
 def test_an_outage_longer_than_patience_stops_the_run():
     run = Run(Provider(), 500, OPEN, outage(1, 10_000), max_elapsed_s=120)
-    assert {type(error) for error in run.errors} == {EndpointError}
+    # A pipeline stops at the first one.
+    assert type(run.errors[0]) is EndpointError
     assert "nothing was answered for" in str(run.errors[0])
     assert 100 <= run.seconds <= 140
 
@@ -294,6 +337,31 @@ def test_a_server_that_is_full_for_all_gets_a_pause():
     assert_nothing_lost(run)
     assert run.provider.refused <= 3 * IN_FLIGHT
     assert run.seconds <= best_s(2000) + 25 + 20
+
+
+def test_a_long_wait_that_one_refusal_asks_for_holds_up_nobody_else():
+    class Odd(Provider):
+        async def __call__(self, request):
+            if b"odd" in await request.aread() and now() < 5:
+                return httpx.Response(429, headers={"retry-after": "3600"}, content=self.body)
+            return await super().__call__(request)
+
+    run = Run(Odd(), 300, OPEN, bodies={150: b'{"user": "odd"}'})
+    assert_nothing_lost(run)
+
+
+def test_one_request_that_is_refused_for_ever_at_the_end_is_given_up_after_all_patience():
+    class Picky(Provider):
+        async def __call__(self, request):
+            if b"too much" not in await request.aread():
+                return await super().__call__(request)
+            await asyncio.sleep(0.02)
+            return httpx.Response(429, content=self.body)
+
+    run = Run(Picky(), 20, OPEN, bodies={19: b'{"user": "too much"}'})
+    [error] = run.errors
+    assert (type(error), error.code) == (ItemError, "rate_limited")
+    assert run.provider.served == 19
 
 
 def test_one_request_that_is_refused_for_ever_is_given_up_while_others_are_served():

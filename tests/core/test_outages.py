@@ -12,13 +12,13 @@ def test_a_row_of_failures_of_several_requests_is_an_outage_from_its_beginning()
     outage = Outage()
     failed(outage, 7, start_s=10)
     assert outage.since_s is None
-    failed(outage, 1, start_s=20)
+    outage.failed(7, 20)
     assert (outage.since_s, outage.first_s) == (10, 10)
 
 
-def test_one_request_that_fails_for_ever_is_no_outage():
+def test_a_few_requests_that_fail_for_ever_are_no_outage():
     outage = Outage()
-    failed(outage, 100, requests=2)
+    failed(outage, 100, requests=7)
     assert outage.since_s is None
 
 

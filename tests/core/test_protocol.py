@@ -274,5 +274,8 @@ def test_a_declined_answer_reads_as_filtered():
 
 
 def test_half_a_surrogate_pair_in_a_reply_is_no_broken_reply():
-    body = b'{"choices":[{"message":{"content":"cut \\ud83d off"},"finish_reason":"stop"}]}'
+    body = (
+        b'{"choices":[{"message":{"content":"cut \\ud83d off"},"finish_reason":"\\ud83d"}],'
+        b'"model":"\\ud83d"}'
+    )
     assert read_reply(body).text == "cut ? off"

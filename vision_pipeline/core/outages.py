@@ -5,8 +5,9 @@ from __future__ import annotations
 LEAST_WAIT_S = 1.0
 MOST_WAIT_S = 15.0
 _SHARE = 1 / 32  # of an outage that may pass unnoticed at its end
-_ROW = 8  # failures one after the other, with no answer in between
-_REQUESTS = 3  # by how many requests; one alone may be what the server fails on
+# Requests that fail one after the other, with no answer in between. Fewer may be what the server
+# fails on; each of them outlasts an outage by itself (`core/failures.py`).
+_REQUESTS = 8
 
 
 class Outage:
@@ -20,23 +21,23 @@ class Outage:
     def __init__(self) -> None:
         self.since_s: float | None = None
         self.first_s = 0.0
-        self._row = 0
+        self._is_clear = True
         self._requests: set[int] = set()
 
     def answered(self) -> None:
         """Note any answer that is no failure of the server."""
-        if self._row:
+        if not self._is_clear:
             self.since_s = None
-            self._row = 0
+            self._is_clear = True
             self._requests.clear()
 
     def failed(self, request: int, now_s: float) -> None:
         """Note a failure that may pass, of the request of that number."""
-        if not self._row:
+        if self._is_clear:
             self.first_s = now_s
-        self._row += 1
+        self._is_clear = False
         self._requests.add(request)
-        if self.since_s is None and self._row >= _ROW and len(self._requests) >= _REQUESTS:
+        if self.since_s is None and len(self._requests) >= _REQUESTS:
             self.since_s = self.first_s
             self._requests.clear()
 

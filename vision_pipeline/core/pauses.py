@@ -101,7 +101,9 @@ class Pauses:
         self._in_a_row += 1
         refused_s = now_s - self._since_s
         if refused_s + pause_s > self._patience_s:
-            if self._served_meanwhile(refused):
+            if not refused_s and self._served:
+                return Wait(alone_s=BACKOFF_CAP_S)  # others may still be served
+            if self._served_meanwhile(refused) or (self._served and refused.times > _MOST_REFUSALS):
                 raise self._given_up(request, refused, error)
             raise EndpointError(
                 f"refused by the rate limit for {refused_s:.0f} s without a success, next try in "

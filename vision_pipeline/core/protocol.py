@@ -120,8 +120,8 @@ def read_reply(body: bytes) -> VisionReply:
         content, reason = refused, CONTENT_FILTER
     return VisionReply(
         text=_text(content),
-        finish_reason=reason if isinstance(reason, str) else None,
-        model=str(document.get("model") or ""),
+        finish_reason=_encodable(reason) if isinstance(reason, str) else None,
+        model=_encodable(str(document.get("model") or "")),
         prompt_tokens=_count(usage.get("prompt_tokens")),
         completion_tokens=_count(usage.get("completion_tokens")),
         cached_tokens=_cached_tokens(usage),

@@ -138,4 +138,5 @@ def duration_s(text: str) -> float | None:
     parts = _DURATION.findall(text)
     if "".join(number + unit for number, unit in parts) != text.strip():
         return None
-    return sum(float(number) * _SECONDS[unit] for number, unit in parts) if parts else None
+    seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    return seconds if parts and math.isfinite(seconds) else None

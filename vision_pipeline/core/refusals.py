@@ -98,6 +98,8 @@ RULES: tuple[Rule, ...] = (
         is_zero=True,
         words="the plan of this key does not allow the model: its rate limit is 0",
     ),
+    # OpenAI, of a request that is larger than a minute's tokens.
+    Rule({429}, Action.GIVE_UP, ErrorCode.IMAGE_TOO_LARGE, says=re.compile("^Request too large")),
     Rule(
         {429},
         Action.WAIT,
@@ -112,6 +114,14 @@ RULES: tuple[Rule, ...] = (
         Action.GIVE_UP,
         ErrorCode.CONTENT_FILTERED,
         marks=re.compile(".*(guardrail|moderation).*"),
+    ),
+    # A firewall before the server dislikes one request, and answers with a page.
+    Rule(
+        {403},
+        Action.STOP_FORM,
+        ErrorCode.REFUSED_REQUEST,
+        says=re.compile(r"^\s*<"),
+        words="something before the server refuses every request",
     ),
     Rule({401, 402, 403}, Action.STOP_ACCESS, words="the provider refuses the key or the plan"),
     # The server has a bad moment; llama.cpp answers also with a 500 where the model is blind.

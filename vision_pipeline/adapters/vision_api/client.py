@@ -31,7 +31,7 @@ from vision_pipeline.core.rate_headers import read_rate_headers
 from vision_pipeline.core.records import ReceivedReply, VisionReply
 from vision_pipeline.core.refusals import Failure, failure, refusal
 
-MAX_REPLY_BYTES = 64 * 1024 * 1024
+MAX_REPLY_BYTES = 8 * 1024 * 1024  # the longest answers of any model have a tenth of it
 MAX_REFUSAL_BYTES = 64 * 1024
 FIRST_CONTACT_ATTEMPTS = 3  # a server that never answered is more likely a wrong address
 
@@ -69,7 +69,7 @@ class VisionApi:
         self._leases = leases
         self._pacer = Pacer(
             limits,
-            patience_s=retry.max_elapsed_s,
+            retry,
             clock=clock,
             activity=self._activity,
             leases=leases,
@@ -96,9 +96,11 @@ class VisionApi:
         """
         line = await self._open()
         number, ready_s = next(self._numbers), self._clock.now()
-        failures, tries, tried_s = Failures(), 0, 0.0
+        failures, tries, tried_s, outage_tries = Failures(), 0, 0.0, 0
         while True:
             async with self._pacer.turn(number, estimated_tokens) as turn:
+                turn.tries = tries + outage_tries
+                turn.is_known_bad = failures.is_own(served_s=self._pacer.served_s)
                 outcome = await _outlast_cancel(self._exchange(line, body, turn))
             if isinstance(outcome, bytes):
                 return ReceivedReply(
@@ -111,6 +113,7 @@ class VisionApi:
             if turn.again_s:
                 await self._clock.sleep(turn.again_s)
             if not turn.is_own_failure:
+                outage_tries += not outcome.is_rate_limit
                 continue
             failures.add(self._clock.now(), served_s=self._served_s)
             tries += 1
@@ -159,10 +162,14 @@ class VisionApi:
                 is_own = self._pacer.failed(turn, error)
                 turn.is_own_failure = is_own or not self._answered
             return error
+        except ItemError:
+            self._pacer.heard()
+            raise
         self._has_served = True
+        charged_tokens = max(0, reply.prompt_tokens - reply.cached_tokens)
         self._pacer.answered(
             turn,
-            total_tokens=reply.prompt_tokens + reply.completion_tokens - reply.cached_tokens,
+            total_tokens=charged_tokens + reply.completion_tokens,
             completion_tokens=reply.completion_tokens,
         )
         return content

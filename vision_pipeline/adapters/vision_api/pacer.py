@@ -14,8 +14,8 @@ from vision_pipeline.adapters.vision_api.leases import UNSHARED, Leases
 from vision_pipeline.adapters.vision_api.quotas import RequestQuota, TokenQuota
 from vision_pipeline.core.activity import Activity, Stage
 from vision_pipeline.core.concurrency import CAREFUL_START, START, Concurrency
-from vision_pipeline.core.config import LimitsConfig
-from vision_pipeline.core.errors import EndpointError, RetryableError
+from vision_pipeline.core.config import LimitsConfig, RetryConfig
+from vision_pipeline.core.errors import EndpointError, ItemError, RetryableError
 from vision_pipeline.core.outages import Outage
 from vision_pipeline.core.pauses import Pauses
 from vision_pipeline.core.rate_headers import RateHeaders
@@ -54,6 +54,8 @@ class Turn:
         rate: What the answer's headers say.
         is_over: Whether an answer, a refusal or a failure was noted.
         is_own_failure: Whether it failed by itself, and not by the limit or an outage.
+        tries: How often it failed before.
+        is_known_bad: Whether it failed before while others were served.
         again_s: How long it alone has to wait, where it was refused while others are served.
     """
 
@@ -65,6 +67,8 @@ class Turn:
     is_over: bool = False
     is_own_failure: bool = False
     again_s: float = 0.0
+    tries: int = 0
+    is_known_bad: bool = False
 
 
 class Pacer:
@@ -75,7 +79,7 @@ class Pacer:
 
     Args:
         limits: As configured.
-        patience_s: For how long refusals or failures without a single answer are borne.
+        retry: For how long refusals or failures without a single answer are borne.
         clock: How time passes.
         activity: Told what the next request waits for.
         leases: Of a quota that other processes use too.
@@ -87,14 +91,14 @@ class Pacer:
     def __init__(
         self,
         limits: LimitsConfig,
+        retry: RetryConfig,
         *,
-        patience_s: float,
         clock: Clock,
         activity: Activity,
         leases: Leases = UNSHARED,
     ) -> None:
         self._clock = clock
-        self._patience_s = patience_s
+        self._retry = retry
         self._activity = activity
         self._requests = RequestQuota(
             limits.requests_per_minute, activity.requests, leases.requests
@@ -109,7 +113,7 @@ class Pacer:
         self._going = 0
         activity.room = self._concurrency.bound
         self._paused_s = self._resume_s = 0.0
-        self._pauses = Pauses(patience_s=patience_s)
+        self._pauses = Pauses(patience_s=retry.max_elapsed_s)
         self.served_s = -math.inf
 
     @asynccontextmanager
@@ -200,32 +204,39 @@ class Pacer:
         """Note a failure that may pass; returns whether it is this request's own.
 
         Raises:
-            EndpointError: Nothing has been answered for longer than `patience_s`.
+            EndpointError: Nothing has been answered for longer than `retry.max_elapsed_s`.
+            ItemError: Likewise, and this request failed so often that it may be the cause.
         """
         now_s = self._clock.now()
         self._activity.failed += 1
         was_out = self._outage.since_s is not None
-        self._outage.failed(turn.request, now_s)
-        self._activity.outage = (self._outage.first_s, error.detail)
+        if was_out or not turn.is_known_bad:
+            self._outage.failed(turn.request, now_s)
+            self._activity.outage = (self._outage.first_s, error.detail)
         since_s = self._outage.since_s
         if since_s is None:
             return True
         wait_s = error.retry_after_s or self._outage.wait_s(now_s)
-        if now_s + wait_s - since_s > self._patience_s:
-            raise EndpointError(
-                f"nothing was answered for {now_s - since_s:.0f} s: {error.detail}"
-            ) from error
+        if now_s + wait_s - since_s > self._retry.max_elapsed_s:
+            detail = f"nothing was answered for {now_s - since_s:.0f} s: {error.detail}"
+            if turn.tries >= self._retry.max_attempts:
+                raise ItemError(error.code, detail) from error
+            raise EndpointError(detail) from error
         if not was_out:
             self._concurrency.overloaded()
         if turn.sent_s >= self._paused_s:
             self._pause(now_s, wait_s)
         return False
 
+    def heard(self) -> None:
+        """Note an answer that is neither a success nor a failure that may pass."""
+        self._recovered()
+
     def refused(self, turn: Turn, error: RetryableError) -> None:
         """Note a refusal by rate limit, and pause every worker where it is not this one's own.
 
         Raises:
-            EndpointError: Refused for longer than `patience_s`, or told to wait for longer.
+            EndpointError: Refused for longer than `retry.max_elapsed_s`, or told to wait so long.
             ItemError: Refused ever again while others were served.
         """
         now_s = self._clock.now()
