@@ -22,6 +22,7 @@ from vision_pipeline.adapters.sources.tar_archives import (
     tar_contents,
     tar_images,
 )
+from vision_pipeline.adapters.sources.tar_members import TarMembers
 from vision_pipeline.adapters.sources.web_dataset import (
     Sample,
     batches_of_samples,
@@ -32,7 +33,6 @@ from vision_pipeline.adapters.sources.web_dataset import (
 )
 from vision_pipeline.core.errors import SourceError
 from vision_pipeline.core.members import readable
-from vision_pipeline.core.tar import TarMember
 
 _MOST_HELD_MEMBERS = 1_000_000
 
@@ -49,11 +49,11 @@ class _Tar:
     """
 
     archive: Archive
-    held: list[TarMember] | None
+    held: TarMembers | None
     extensions: dict[str, str] | None
     damaged_at_bytes: int | None
 
-    def members(self) -> list[TarMember]:
+    def members(self) -> TarMembers:
         return tar_contents(self.archive).members if self.held is None else self.held
 
     def rest(self) -> Iterator[Found]:
@@ -139,7 +139,9 @@ def _contents(archive: Archive) -> TarContents:
     except SourceError:
         if not archive.prefix:
             raise
-        return TarContents([], damaged_at_bytes=0)  # one of many: the others are worth their run
+        return TarContents(
+            TarMembers(), damaged_at_bytes=0
+        )  # one of many: the others are worth their run
 
 
 def _images_of_all(places: Iterable[_Place], listing: Listing) -> Iterator[Found]:

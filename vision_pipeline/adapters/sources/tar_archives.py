@@ -10,6 +10,7 @@ from typing import IO, cast
 from vision_pipeline.adapters.sources.archives import Archive, Listing
 from vision_pipeline.adapters.sources.batches import Found
 from vision_pipeline.adapters.sources.pages import Pages
+from vision_pipeline.adapters.sources.tar_members import TarMembers
 from vision_pipeline.core.members import Member, damaged_from, readable
 from vision_pipeline.core.tar import (
     BLOCK_BYTES,
@@ -23,7 +24,7 @@ from vision_pipeline.core.tar import (
 
 @dataclass(frozen=True, slots=True)
 class TarContents:
-    """The files in a tar archive, about 200 bytes of memory for each.
+    """The files in a tar archive.
 
     Attributes:
         members: Files in order, links to one of them too; the content of the last one may be cut
@@ -33,7 +34,7 @@ class TarContents:
         has_end: Whether an end mark says that nothing was cut off; True where it is damaged.
     """
 
-    members: list[TarMember]
+    members: TarMembers
     lost_links: list[str] = field(default_factory=list)
     damaged_at_bytes: int | None = None
     has_end: bool = True
@@ -45,22 +46,25 @@ def tar_contents(archive: Archive) -> TarContents:
     Raises:
         SourceError: The file is missing, or no tar archive from its first member on.
     """
-    entries: list[TarMember] = []
+    entries, has_links = TarMembers(), False
     end_bytes, damaged_at_bytes, has_end = 0, None, True
     with archive.opened() as file:
         try:
             for entry in tar_members(file):
                 end_bytes = entry.end_bytes
-                if entry.is_regular or entry.target:
+                if entry.name and (entry.is_regular or entry.target):
                     entries.append(entry)
+                    has_links |= not entry.is_regular
         except UnendedTarError:
             has_end = False
         except DamagedTarError:
             if not end_bytes:
                 raise
             damaged_at_bytes = end_bytes
+    if not has_links:
+        return TarContents(entries, [], damaged_at_bytes, has_end)
     members, lost_links = files_of(entries)
-    return TarContents(members, lost_links, damaged_at_bytes, has_end)
+    return TarContents(TarMembers(members), lost_links, damaged_at_bytes, has_end)
 
 
 def damaged_rest(archive: Archive, at_bytes: int) -> Found:
@@ -71,7 +75,7 @@ def damaged_rest(archive: Archive, at_bytes: int) -> Found:
     return Found(archive.prefix + name, uri, 0, archive.version, offset_bytes=content_at)
 
 
-def tar_images(archive: Archive, members: list[TarMember], listing: Listing) -> Iterator[Found]:
+def tar_images(archive: Archive, members: TarMembers, listing: Listing) -> Iterator[Found]:
     """The images of an archive, each an item.
 
     Raises:

@@ -53,14 +53,16 @@ class _Group:
 
 def is_web_dataset(members: Iterable[TarMember], listing: Listing) -> bool:
     """Whether an image shares its key with a file that is none."""
-    of_images: set[str] = set()
-    of_others: set[str] = set()
-    for name, (key, _) in _keyed(members):
-        if listing.selection.reason_to_skip(name) is None:
-            of_images.add(key)
-        elif not has_image_suffix(name):
-            of_others.add(key)
-    return not of_images.isdisjoint(of_others)
+    reason_to_skip = listing.selection.reason_to_skip
+    of_others = {
+        key
+        for name, (key, _) in _keyed(members)
+        if not has_image_suffix(name) and reason_to_skip(name) is not None
+    }
+    # Most archives have no others, and then the keys of their images need not be remembered.
+    return bool(of_others) and any(
+        key in of_others for name, (key, _) in _keyed(members) if reason_to_skip(name) is None
+    )
 
 
 def text_extensions(
