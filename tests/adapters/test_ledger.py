@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import resource
+import shutil
 import sqlite3
 import sys
 import threading
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from vision_pipeline.adapters.ledger.opening import connect
+from vision_pipeline.adapters.ledger.reserve import Reserve
 from vision_pipeline.adapters.ledger.schema import SCHEMA_VERSION
 from vision_pipeline.adapters.ledger.writer import SqliteLedger
 from vision_pipeline.core.errors import OutputError, StorageError
@@ -183,12 +186,95 @@ async def test_a_closed_ledger_says_so_and_does_not_hang(path):
 # --- trouble in mid-run
 
 
-async def test_a_full_disk_is_a_storage_error_and_room_mends_it(ledger):
-    with largest_file(200_000), pytest.raises(StorageError, match=r"ledger\.sqlite"):
-        await ledger.remember(key(), reply(bytes(1_000_000)), run_id="run-1")
-    assert await ledger.recall(key()) is None
-    await ledger.remember(key(), reply(), run_id="run-1")
-    assert await ledger.recall(key()) == reply()
+async def test_a_full_disk_is_a_storage_error_and_room_mends_it(path):
+    with opened(path) as ledger:
+        with largest_file(200_000), pytest.raises(StorageError, match=r"ledger\.sqlite"):
+            await ledger.remember(key(), reply(bytes(1_000_000)), run_id="run-1")
+        assert await ledger.recall(key()) is None
+    with opened(path) as ledger:
+        await ledger.remember(key(), reply(), run_id="run-1")
+        assert await ledger.recall(key()) == reply()
+
+
+class FullAtFirst:
+    """A connection to a disk that is full from the second commit on while the reserve is there."""
+
+    def __init__(self, path):
+        self._connection = connect(path)
+        self._reserve = reserve_of(path).path
+        self._commits = 0
+
+    def execute(self, statement, *values):
+        if statement == "COMMIT":
+            self._commits += 1
+            if self._commits > 1 and self._reserve.exists():
+                error = sqlite3.OperationalError("database or disk is full")
+                error.sqlite_errorcode = sqlite3.SQLITE_FULL
+                raise error
+        return self._connection.execute(statement, *values)
+
+    def close(self):
+        self._connection.close()
+
+
+def reserve_of(path):
+    return Reserve(path, 100_000)
+
+
+async def test_what_is_in_flight_when_the_disk_fills_up_is_stored_and_said_to_be_the_last(
+    path, monkeypatch
+):
+    monkeypatch.setattr("vision_pipeline.adapters.ledger.writer.connect", FullAtFirst)
+    with opened(path) as ledger:
+        await ledger.remember(key(0), reply(), run_id="run-1")
+        outcomes = await asyncio.gather(
+            *(ledger.remember(key(each), reply(), run_id="run-1") for each in range(1, 4)),
+            return_exceptions=True,
+        )
+        assert ["disk is full" in str(outcome) for outcome in outcomes] == [True] * 3
+        with pytest.raises(StorageError, match="disk is full"):
+            await ledger.remember(key(4), reply(), run_id="run-1")
+        assert [await ledger.recall(key(each)) for each in range(5)] == [reply()] * 5
+        assert not reserve_of(path).path.exists()
+    monkeypatch.undo()
+    with opened(path) as ledger:
+        await ledger.remember(key(5), reply(), run_id="run-1")
+    assert reserve_of(path).path.exists()
+
+
+async def test_a_process_that_shares_the_ledger_sees_by_the_reserve_that_the_disk_is_full(path):
+    with opened(path) as ledger:
+        await ledger.remember(key(0), reply(), run_id="run-1")
+        reserve_of(path).give_up()
+        with (
+            largest_file(500_000),
+            pytest.raises(StorageError, match="another process that shares it has found the disk"),
+        ):
+            await ledger.remember(key(1), reply(), run_id="run-1")
+        assert await ledger.recall(key(1)) == reply()
+
+
+def test_a_reserve_that_is_gone_comes_back_only_where_the_disk_has_twice_the_room(path):
+    path.parent.mkdir()
+    free_bytes = shutil.disk_usage(path.parent).free
+    assert not Reserve(path, 2 * free_bytes).keep(again=False)
+    assert not Reserve(path, int(0.7 * free_bytes)).keep(again=True)
+    assert not reserve_of(path).path.exists()
+    assert reserve_of(path).keep(again=True)
+    assert reserve_of(path).path.stat().st_size == 100_000
+
+
+async def test_a_disk_without_room_for_the_reserve_goes_without(path):
+    with largest_file(500_000), opened(path) as ledger:
+        await ledger.remember(key(), reply(), run_id="run-1")
+        assert await ledger.recall(key()) == reply()
+    assert sorted(each.name for each in path.parent.iterdir()) == ["ledger.sqlite"]
+
+
+async def test_who_only_looks_up_needs_no_reserve(path):
+    with opened(path) as ledger:
+        assert await ledger.recall(key()) is None
+    assert not reserve_of(path).path.exists()
 
 
 async def test_a_file_that_breaks_under_the_ledger_is_a_storage_error(path):

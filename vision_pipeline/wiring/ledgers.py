@@ -86,7 +86,7 @@ def open_ledger(config: RunConfig, folder: OutputFolder) -> OpenLedger:
     """
     place = ledger_place(config, folder)
     if isinstance(place, Path):
-        return SqliteLedger(place)
+        return SqliteLedger(place, in_flight=config.limits.max_in_flight)
     try:
         from vision_pipeline.adapters.ledger.postgres.writer import PostgresLedger  # noqa: PLC0415
     except ImportError as error:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from vision_pipeline.adapters.ledger.damage import BrokenRowError, damaged, is_damage
 from vision_pipeline.adapters.ledger.opening import connect
+from vision_pipeline.adapters.ledger.reserve import BYTES_PER_REPLY, Reserve, is_full
 from vision_pipeline.adapters.ledger.schema import INSERT
 from vision_pipeline.core.errors import StorageError
 from vision_pipeline.core.records import ReceivedReply, StoredReply
@@ -33,10 +34,17 @@ class SqliteLedger:
 
     Whatever waits when the thread comes round goes into one transaction with one fsync, so that a
     reply costs microseconds when many arrive, and each is on disk before `remember` returns.
+
+    When the disk fills up, the reserve beside the file makes room for the replies in flight: they
+    are stored, and `remember` fails all the same, so that no more are paid for.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, in_flight: int = 64) -> None:
         """Open or create the file.
+
+        Args:
+            path: The file.
+            in_flight: For how many replies there is to be room when the disk fills up.
 
         Raises:
             OutputError: Not a ledger, one of a newer version, damaged, or not writable; the file is
@@ -44,6 +52,9 @@ class SqliteLedger:
         """
         self._path = path
         self._connection = connect(path)
+        self._reserve = Reserve(path, in_flight * BYTES_PER_REPLY)
+        self._is_reserved = False
+        self._full = ""  # what told that the disk is full
         self._closed = False
         self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name="ledger", daemon=True)
@@ -62,7 +73,8 @@ class SqliteLedger:
         """Keep a reply; it is committed to disk when this returns. Earlier ones of its key stay.
 
         Raises:
-            StorageError: The disk is full, or the file is damaged or gone.
+            StorageError: The disk is full, or the file is damaged or gone. As long as the reserve
+                lasts, a full disk has stored the reply nevertheless.
         """
         received = reply.received
         values = (
@@ -77,7 +89,9 @@ class SqliteLedger:
             received.latency_s,
             received.answered_at.astimezone(UTC).isoformat(),  # so that text sorts as time does
         )
-        await self._run(lambda connection: connection.execute(INSERT, values))
+        await self._run(lambda connection: self._insert(connection, values))
+        if self._full:
+            raise StorageError(self._message(self._full))
 
     async def spent_usd(self, run_id: str) -> float:
         """What the replies of that run cost so far."""
@@ -103,8 +117,16 @@ class SqliteLedger:
         except (sqlite3.Error, BrokenRowError) as error:
             raise StorageError(self._message(error)) from error
 
-    def _message(self, error: Exception) -> str:
-        if is_damage(error):
+    def _insert(self, connection: sqlite3.Connection, values: tuple[Any, ...]) -> None:
+        if not self._full:
+            was_reserved = self._is_reserved
+            self._is_reserved = self._reserve.keep(again=was_reserved)
+            if was_reserved and not self._is_reserved:
+                self._make_room("another process that shares it has found the disk full")
+        connection.execute(INSERT, values)
+
+    def _message(self, error: Exception | str) -> str:
+        if isinstance(error, Exception) and is_damage(error):
             return damaged(self._path, error)
         return (
             f"{self._path}: the ledger failed: {error}; "
@@ -129,6 +151,10 @@ class SqliteLedger:
         try:
             results = self._transact([work for work, _ in group])
         except Exception as error:  # noqa: BLE001  (a dead thread would hang every later call)
+            if is_full(error) and self._is_reserved:
+                self._make_room(str(error))
+                self._commit(group)
+                return
             if len(group) > 1 and not _is_busy(error):
                 # One that fails, such as a look-up on a damaged page, must not take the others'
                 # replies with it.
@@ -140,6 +166,13 @@ class SqliteLedger:
             return
         for (_, done), result in zip(group, results, strict=True):
             _settle(done, result=result)
+
+    def _make_room(self, cause: str) -> None:
+        self._full, self._is_reserved = cause, False
+        # What is in the log stays there: carrying it into the file would need the room as well.
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.execute("PRAGMA wal_autocheckpoint = 0")
+        self._reserve.give_up()
 
     def _transact(self, works: list[Callable[[sqlite3.Connection], Any]]) -> list[Any]:
         try:
