@@ -114,6 +114,11 @@ def test_what_is_wrong_with_a_reply_is_told_with_what_to_do(path, change, fault)
     assert finding.fault.advice
 
 
+def test_a_copy_that_costs_nothing_may_name_another_run_as_its_payer(path):
+    fill(path, [row("a"), row("b", paid_by="run-0/a.png", cost_usd=0.0)])
+    assert verify(path, now=NOW).findings == []
+
+
 def test_pages_that_cannot_be_read_are_a_finding(path):
     fill(path, rows(200))
     overwrite(path, leaves(path)[3:5])

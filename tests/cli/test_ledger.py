@@ -187,6 +187,15 @@ def test_a_run_stops_at_its_start_on_a_damaged_ledger_and_goes_on_after_salvage(
     assert after[before.index].to_list() == before.to_list()
 
 
+def test_an_emptied_ledger_is_not_taken_for_a_new_one(command, recipe_file, pictures):
+    command("run", recipe_file, "--limit", "1")
+    path = pictures.parent / "out" / "ledger.sqlite"
+    path.write_bytes(b"")
+    refused = command("run", recipe_file)
+    assert (refused.code, path.stat().st_size) == (2, 0)
+    assert "the ledger is empty" in refused.err
+
+
 def test_damage_that_is_met_in_mid_run_exits_3_with_the_same_advice(command, recipe_file, tmp_path):
     command("run", recipe_file, "--limit", "3")
     path = tmp_path / "out" / "ledger.sqlite"

@@ -128,12 +128,15 @@ def test_an_error_before_any_reply_took_no_call(outputs):
     assert read_runs(outputs.root)[0].calls == 0
 
 
-def test_a_retry_says_what_it_was_about(outputs, tmp_path):
+@pytest.mark.parametrize(
+    ("codes", "told"), [(["timeout"], "retry of timeout"), (["a", "b", "c", "d"], "retry")]
+)
+def test_a_retry_says_what_it_was_about_where_that_is_short(outputs, tmp_path, codes, told):
     outputs.run(FIRST, {"a": CAT}, columns=CAPTION)
     path = tmp_path / "out" / "runs" / f"{FIRST}.json"
-    path.write_bytes(orjson.dumps(orjson.loads(path.read_bytes()) | {"retry": ["timeout"]}))
+    path.write_bytes(orjson.dumps(orjson.loads(path.read_bytes()) | {"retry": codes}))
     [run] = read_runs(outputs.root)
-    assert run.question == "caption v3, mistral-small-2603, retry of timeout"
+    assert run.question == f"caption v3, mistral-small-2603, {told}"
 
 
 def test_a_reparse_is_told_as_one(outputs, tmp_path):

@@ -51,9 +51,12 @@ def _compact(
         print_json([asdict(each) for each in done])
         return
     for each in done:
+        if each.files_before == each.files_after:
+            print(f"{each.run_id}: nothing to merge")
+            continue
         print(
             f"{each.run_id}: {each.files_before} files to {each.files_after}, "
-            f"{each.bytes_before / MB:.1f} to {each.bytes_after / MB:.1f} MiB"
+            f"{each.bytes_before / MB:.2f} to {each.bytes_after / MB:.2f} MiB"
         )
     if not done:
         print("no finished run has files")

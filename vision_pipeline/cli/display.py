@@ -17,6 +17,7 @@ from rich.text import Text
 from vision_pipeline.core.activity import Activity
 from vision_pipeline.core.config import RunConfig
 from vision_pipeline.core.errors import ErrorCode, RunError
+from vision_pipeline.core.plain_text import plain
 from vision_pipeline.pipeline.progress import Progress
 from vision_pipeline.pipeline.run import Summary
 from vision_pipeline.pipeline.stop import Stop
@@ -235,7 +236,7 @@ def error_table(errors: dict[str, int], examples: dict[str, str] | None = None) 
     for code, rows in errors.items():
         table.add_row(code, str(rows), ErrorCode(code).meaning)
         if examples and code in examples:
-            table.add_row("", "", Text(examples[code][:MAX_EXAMPLE], style="dim"))
+            table.add_row("", "", Text(plain(examples[code][:MAX_EXAMPLE]), style="dim"))
     return table
 
 

@@ -13,6 +13,7 @@ import orjson
 import typer
 
 from vision_pipeline.core.errors import RunError
+from vision_pipeline.core.plain_text import plain
 from vision_pipeline.pipeline.progress import Progress
 from vision_pipeline.pipeline.stop import Stop
 
@@ -89,9 +90,9 @@ class _Json(logging.Formatter):
 
 class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        message = " ".join(record.getMessage().splitlines())
+        message = plain(" ".join(record.getMessage().splitlines()))
         ids = [
-            f"{name}={value}"
+            f"{name}={plain(str(value))}"
             for name, value in _figures(record).items()
             if name in {"run_id", "shard", "item_id"} and str(value) not in message
         ]

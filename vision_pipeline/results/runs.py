@@ -22,6 +22,7 @@ RUN_COLUMNS = (
     "from_ledger",
     "run_id",
 )
+_NAMED_CODES = 3  # a retry of more is one of all, more or less
 _NO_ROWS = pa.schema(
     [
         *((name, pa.string()) for name in ("item_id", "status", "error_code", "run_id")),
@@ -72,7 +73,9 @@ class RunStatus:
     @property
     def question(self) -> str:
         """What was asked, and whom."""
-        retry = f", retry of {', '.join(self.retry)}" if self.retry else ""
+        retry = ", retry" if self.retry else ""
+        if 0 < len(self.retry) <= _NAMED_CODES:
+            retry += f" of {', '.join(self.retry)}"
         reparse = ", reparse" if self.reparse else ""
         return f"{self.prompt}, {self.model}{retry}{reparse}"
 

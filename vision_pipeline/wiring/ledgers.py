@@ -9,6 +9,7 @@ from typing import Protocol
 import orjson
 import platformdirs
 
+from vision_pipeline.adapters.ledger.damage import look
 from vision_pipeline.adapters.ledger.export import write_json_lines, write_parquet
 from vision_pipeline.adapters.ledger.tools import FileTools, LedgerTools
 from vision_pipeline.adapters.ledger.wal import wal_path
@@ -86,6 +87,7 @@ def open_ledger(config: RunConfig, folder: OutputFolder) -> OpenLedger:
     """
     place = ledger_place(config, folder)
     if isinstance(place, Path):
+        _check_not_emptied(place, folder)
         return SqliteLedger(place, in_flight=config.limits.max_in_flight)
     try:
         from vision_pipeline.adapters.ledger.postgres.writer import PostgresLedger  # noqa: PLC0415
@@ -93,6 +95,20 @@ def open_ledger(config: RunConfig, folder: OutputFolder) -> OpenLedger:
         raise ConfigError(_missing(error)) from error
     refuge = platformdirs.user_state_path("vision-pipeline") / "ledger"
     return PostgresLedger(place, refuge=refuge, patience_s=config.retry.max_elapsed_s)
+
+
+def _check_not_emptied(place: Path, folder: OutputFolder) -> None:
+    """See that a file was not emptied; SQLite would take it for a new one.
+
+    Raises:
+        OutputError: It is empty, and runs have kept replies in it.
+    """
+    if place.exists() and not place.stat().st_size and folder.names("runs"):
+        look(place)  # whose log may have what it lost
+        raise OutputError(
+            f"{place}: the ledger is empty, although runs are here that had one; put it back from "
+            "a copy, or delete it to go on without the replies that it held"
+        )
 
 
 def ledger_tools(place: LedgerPlace) -> LedgerTools:

@@ -163,7 +163,8 @@ def faults(row: LedgerRow, *, now: datetime) -> Iterator[Fault]:
         yield Fault.COST
     if not _is_sane(row.answered_at, now=now):
         yield Fault.TIME
-    if not row.paid_by.startswith(f"{row.run_id}/"):
+    # A copy under another question costs nothing, and names who paid.
+    if row.cost_usd and not row.paid_by.startswith(f"{row.run_id}/"):
         yield Fault.PAYER
 
 

@@ -20,6 +20,7 @@ from vision_pipeline.adapters.sources.json_lines import open_json_lines
 from vision_pipeline.adapters.sources.parquet_manifest import ImageColumn, open_parquet
 from vision_pipeline.adapters.sources.text_blocks import Opened, TextBlocks
 from vision_pipeline.core.errors import SourceError
+from vision_pipeline.core.plain_text import plain
 
 _PARQUET_SUFFIX = ".parquet"
 MANIFEST_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", _PARQUET_SUFFIX)
@@ -36,7 +37,6 @@ _HINTS = dict.fromkeys(
 )
 _SNIFFED_BYTES = 4096
 _WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _OTHER_DELIMITERS = re.compile(r"[;\t|,]")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -199,8 +199,7 @@ def _complaint(location: str, error: Exception) -> str:
     hint = ""
     if isinstance(error, pa.ArrowInvalid):
         hint = _HINTS.get(manifest_suffix(location) or "", "")
-    cause = _UNPRINTABLE.sub(lambda mark: f"\\x{ord(mark[0]):02x}", str(error))
-    return f"{location}: cannot be read: {cause}{hint}"
+    return f"{location}: cannot be read: {plain(str(error))}{hint}"
 
 
 def _csv(
