@@ -5,12 +5,15 @@ import hashlib
 import multiprocessing
 import os
 import random
+import re
+import shlex
 import signal
 import sqlite3
 import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import NamedTuple
@@ -197,6 +200,47 @@ def test_a_disk_that_fills_up_stops_the_run_and_more_room_finishes_it(bench, sma
     bench.finish()
     assert bench.repaid() == 0  # the reserve took what was on the wire
     assert set(replies_by_key(bench)) == {1}
+
+
+def test_a_ledger_that_was_cut_is_salvaged_and_only_what_was_lost_is_paid_again(bench):
+    one_shard = bench.recipe.read_text().replace(f"shard_size: {SHARD}", f"shard_size: {ITEMS}")
+    bench.recipe.write_text(one_shard)  # so that no row is there yet of what is lost
+    process = bench.start()
+    while bench.received() < 3 * ITEMS // 4:
+        assert process.is_alive()
+    os.kill(process.pid or 0, signal.SIGKILL)
+    process.join(60)
+    ledger = bench.out / "ledger.sqlite"
+    stored = keys_of(ledger)
+    os.truncate(ledger, ledger.stat().st_size // 2)
+
+    refused = ended("run", str(bench.recipe), "--engine", "local")
+    assert refused.returncode == 2
+    assert f"{ledger}: the ledger is damaged: it is cut off" in refused.stderr
+    advice = re.search("`vision-pipeline (ledger salvage [^`]+)`", refused.stderr)
+    assert advice is not None
+    salvaged = ended(*shlex.split(advice[1]))
+    assert (salvaged.returncode, salvaged.stderr) == (0, "")
+
+    lost = len(stored - keys_of(ledger))
+    assert 0 < lost < len(stored)
+    bench.finish()
+    assert lost <= bench.repaid() <= lost + IN_FLIGHT
+    assert set(replies_by_key(bench)) == {1}
+
+
+def keys_of(ledger: Path) -> set[str]:
+    """The keys of all replies; of a killed run's ledger the log stays where it is."""
+    with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as connection:
+        return {key.hex() for (key,) in connection.execute("SELECT key FROM replies")}
+
+
+def ended(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """A command that somebody types."""
+    command = [sys.executable, "-c", "from vision_pipeline.cli.app import main; main()"]
+    return subprocess.run(
+        [*command, *arguments], check=False, capture_output=True, text=True, timeout=120
+    )
 
 
 def test_a_shard_that_was_deleted_comes_back_without_a_call(bench):
