@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import resource
@@ -96,6 +97,34 @@ async def product(
         return workers_mb
 
 
+def command(manifest: Path, base_url: str) -> None:
+    """The command `run` over a manifest, as a user types it, into a new output folder."""
+    import yaml
+
+    from vision_pipeline.cli.app import main as run_command
+
+    with tempfile.TemporaryDirectory() as scratch:
+        prompt, config = Path(scratch) / "p.md", Path(scratch) / "bench.yaml"
+        prompt.write_text(PROMPT)
+        settings = {
+            "name": "bench",
+            "source": {"manifest": str(manifest)},
+            "prompt": str(prompt),
+            "model": {"provider": "emulator", "base_url": f"{base_url}/v1"},
+            "image": {"verify": "structure"},
+            "limits": {"max_in_flight": IN_FLIGHT} | NO_QUOTA,
+            "output": {"path": str(Path(scratch) / "out")},
+        }
+        config.write_text(yaml.safe_dump(settings))
+        sys.argv = ["vision-pipeline", "run", str(config), "--engine", "local"]
+        with contextlib.redirect_stdout(sys.stderr):
+            try:
+                run_command()
+            except SystemExit as ended:
+                if ended.code:
+                    raise
+
+
 def peak_mb(process: str = "self") -> float:
     """The most memory that a process had at once, in MB; `ru_maxrss` may tell its parent's."""
     status = Path(f"/proc/{process}/status").read_text()
@@ -123,9 +152,8 @@ def main() -> None:
         case "structure-256":
             many = product(images, base_url, verify="structure", in_flight=MANY_IN_FLIGHT)
             workers_mb = asyncio.run(many)
-        case "manifest":
-            listed: dict[str, object] = {"manifest": str(folder)}
-            workers_mb = asyncio.run(product(listed, base_url, verify="structure"))
+        case "command":
+            command(folder, base_url)
         case _:
             workers_mb = asyncio.run(product(images, base_url, verify=name))
     print(json.dumps({"cpu_s": cpu_s() - started_s, "peak_mb": peak_mb() + workers_mb}))

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 # Arrow reads some 30 blocks ahead, however it is asked. A row must fit one block, and a row may
 # carry a data: URL of the provider's 10 MiB in base64.
-BLOCK_SIZES = (64 * 1024, 256 * 1024, 1024 * 1024, 4 * 1024 * 1024, 16 * 1024 * 1024)
+BLOCK_SIZES = tuple(1024 * kib for kib in (32, 256, 2048, 16_384))
 
 
 class Opened(Protocol):
