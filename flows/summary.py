@@ -45,12 +45,12 @@ def _counts(summary: Summary) -> list[tuple[str, object]]:
         ("errors", summary.failed),
         ("left alone, answered before", summary.already_answered),
         ("left alone, failed before", summary.already_failed),
-        ("calls", summary.calls),
+        ("calls since it went on" if summary.resumed else "calls", summary.calls),
         ("from the ledger", summary.from_ledger),
         ("input tokens", summary.prompt_tokens),
         ("output tokens", summary.completion_tokens),
         ("cost", cost),
-        ("seconds", f"{summary.seconds:.1f}"),
+        ("seconds since it went on" if summary.resumed else "seconds", f"{summary.seconds:.1f}"),
     ]
 
 

@@ -51,6 +51,15 @@ def test_an_inspection_counts_replies_questions_runs_and_models(path):
     assert found.file_bytes == path.stat().st_size
 
 
+def test_payments_are_those_of_the_runs_asked_for_and_leave_out_what_is_none(path):
+    fill(path, [row("a"), row("b", run_id="run-2"), row("c", cost_usd=None)])
+    with closing(connect(path)) as connection:
+        connection.execute("UPDATE replies SET cost_usd = 'much' WHERE number = 1")
+    found = FileTools(path).payments(["run-1"])
+    assert [(each.key, each.cost_usd) for each in found] == [(row("c")[1], None)]
+    assert FileTools(path).payments([]) == []
+
+
 def test_replies_without_a_price_have_no_cost(path):
     fill(path, [row("a", cost_usd=None)])
     found = inspect(path)

@@ -379,6 +379,12 @@ def test_an_inspection_counts_replies_questions_runs_and_models(tools, database)
     assert found.file_bytes == tools.size_bytes() > 0
 
 
+def test_payments_are_those_of_the_runs_asked_for(tools):
+    found = [(each.paid_by, each.cost_usd) for each in tools.payments({"run-2"})]
+    assert found == [("run-2/a", None)]
+    assert len(tools.payments(["run-1", "run-2"])) == 3
+
+
 def test_a_sound_ledger_has_no_findings(tools):
     found = tools.verify(now=NOW)
     assert (found.replies, found.findings) == (3, [])

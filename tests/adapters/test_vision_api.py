@@ -7,6 +7,7 @@ import socket
 import time
 from contextlib import suppress
 
+import httpx
 import orjson
 import pytest
 
@@ -728,3 +729,16 @@ def test_a_key_that_a_server_repeats_is_masked_however_it_is_written(written):
 def test_other_escapes_stay_as_they_are(content):
     endpoint = Endpoint(base_url="http://127.0.0.1/v1", api_key="k+e/y1")
     assert endpoint.without_key(content) == content
+
+
+async def test_a_cause_of_several_lines_becomes_one():
+    async def broken(_request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("cannot connect:\n  no route to host\n")
+
+    async def endpoint() -> Endpoint:
+        return Endpoint("http://provider/v1", None, transport=httpx.MockTransport(broken))
+
+    retry = RetryConfig(max_attempts=1)
+    api = VisionApi(endpoint, limits=LimitsConfig(), retry=retry)
+    with pytest.raises(EndpointError, match=r"ConnectError: cannot connect: no route to host$"):
+        await api.ask(b"{}", estimated_tokens=1)

@@ -102,3 +102,11 @@ def test_what_the_package_warns_of_is_a_line_of_its_own_and_nothing_else(monkeyp
         log.warning("the server is away (%s)", "no answer")
     log.debug("nobody listens any more")
     assert stderr.getvalue() == "receipts: the server is away (no answer)\n"
+
+
+def test_a_cause_of_several_lines_stays_in_the_line():
+    display = Display("receipts")
+    display.progress.begin(10)
+    display.progress.activity.elsewhere = "no answer for 9 s (ClientError: first\n  second)"
+    assert "no answer for 9 s (ClientError: first second)" in display.line()
+    assert "\n" not in display.line()

@@ -85,3 +85,31 @@ def test_runs_of_no_output_folder_exit_2(command, tmp_path):
     ended = command("runs", tmp_path)
     assert ended.code == 2
     assert "no results here" in ended.err
+
+
+def test_status_tells_replies_that_are_paid_for_and_in_no_row_yet(
+    command, recipe_file, recipe, tmp_path
+):
+    assert command("run", recipe_file, "--max-cost", "0.00075").code == 3
+    found = json.loads(command("status", recipe.output.path, "--json").out)
+    assert (found["rows"], found["waiting"]["problem"]) == (0, "")
+    paid = found["waiting"]["replies"]
+    assert 0 < paid < 4
+    assert found["waiting"]["cost_usd"] > 0
+    shown = command("status", recipe.output.path).out
+    assert f"paid for, and in no row yet: {paid} replies, " in shown
+    command("run", recipe_file)
+    found = json.loads(command("status", recipe.output.path, "--json").out)
+    assert (found["rows"], found["waiting"]["replies"]) == (4, 0)
+    assert "in no row yet" not in command("status", recipe.output.path).out
+
+
+def test_status_says_why_paid_replies_are_not_known_and_tells_the_rest(
+    command, recipe_file, recipe, tmp_path
+):
+    command("run", recipe_file, "--max-cost", "0.00075")
+    (tmp_path / "out" / "ledger.sqlite").write_bytes(b"no ledger")
+    ended = command("status", recipe.output.path)
+    assert ended.code == 0
+    assert "0 items" in ended.out
+    assert "in no row yet: unknown: " in ended.out

@@ -1,4 +1,5 @@
 import json
+import re
 import socket
 
 import pytest
@@ -187,3 +188,28 @@ def test_a_server_is_set_by_the_active_profile(tmp_path):
 
 def test_without_profiles_no_server_is_set(tmp_path):
     assert not server_url({"PREFECT_HOME": str(tmp_path)})
+
+
+def test_a_server_that_wants_a_key_where_none_is_set_is_told_with_the_variable(
+    command, recipe_file, monkeypatch
+):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with running(EmulatorSettings(api_key="right"), load_catalogue()) as emulator:
+        base_url = f"model.base_url={emulator.base_url}/v1"
+        settings = ("--set", "model.provider=openai", "--set", base_url)
+        for arguments in (("run", recipe_file, *settings), ("doctor", recipe_file, *settings)):
+            ended = command(*arguments)
+            assert "OPENAI_API_KEY is not set: `export OPENAI_API_KEY=…`" in ended.out + ended.err
+            assert "model.api_key_env" in ended.out + ended.err
+
+
+def test_a_run_that_went_on_tells_its_own_part_from_the_whole(command, recipe_file, recipe):
+    stopped = command("run", recipe_file, "--set", "output.shard_size=1", "--max-cost", "0.00075")
+    assert stopped.code == 3
+    ended = command("run", recipe_file, "--set", "output.shard_size=1")
+    assert "4 answered, 0 errors, the run that was cut off is finished (" in ended.out
+    assert " since it went on)" in ended.out
+    [calls] = re.findall(r"^since it went on: (\d+) calls$", ended.out, re.MULTILINE)
+    assert 0 < int(calls) < 4
+    assert "the whole run: 4 rows, 0 from the ledger, " in ended.out
+    assert "the same command again asks about those added or changed after that" in ended.out

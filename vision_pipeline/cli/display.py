@@ -159,7 +159,8 @@ class _Remarks(logging.Handler):
 
 
 def _joined(parts: list[tuple[int, str]]) -> str:
-    return " · ".join(part for _, part in parts)
+    # What a server or a library says may have several lines; a progress line is one.
+    return " · ".join(" ".join(part.split()) for _, part in parts)
 
 
 def _before_work(progress: Progress) -> str:
@@ -185,10 +186,8 @@ def print_summary(config: RunConfig, summary: Summary) -> None:
     if summary.run_id is None:
         done = "nothing to do"
     elif summary.resumed:
-        done += (
-            ", a run that was cut off is finished; the next one looks for images that came since"
-        )
-    console.print(f"[bold]{config.name}[/bold]: {done} ({duration(summary.seconds)})")
+        done += ", the run that was cut off is finished"
+    console.print(f"[bold]{config.name}[/bold]: {done} ({_time(summary)})")
     if summary.errors:
         console.print(error_table(summary.errors, summary.examples))
     for line in _notes(config, summary):
@@ -213,11 +212,25 @@ def _notes(config: RunConfig, summary: Summary) -> list[str]:
         notes.append(f"time: {_where(summary.seconds_by_stage)}")
     if summary.advice:
         notes.append(f"advice: {summary.advice}")
-    notes.append(
-        f"{summary.calls} calls, {summary.from_ledger} from the ledger, "
+    calls = f"{summary.calls} calls"
+    rows = (
+        f"{summary.from_ledger} from the ledger, "
         f"{count(summary.prompt_tokens)} + {count(summary.completion_tokens)} tokens, {cost}"
     )
-    return notes
+    if not summary.resumed:
+        return [*notes, f"{calls}, {rows}"]
+    return [
+        *notes,
+        f"since it went on: {calls}",
+        f"the whole run: {summary.items} rows, {rows}",
+        "it worked on the images that were there when it began; the same command again asks about "
+        "those added or changed after that",
+    ]
+
+
+def _time(summary: Summary) -> str:
+    since = " since it went on" if summary.resumed and summary.run_id else ""
+    return f"{duration(summary.seconds)}{since}"
 
 
 def _where(seconds: dict[str, float]) -> str:

@@ -142,10 +142,12 @@ def _status(
 ) -> None:
     """Show rows by status and error code, tokens, cost and runs of an output folder."""
     from vision_pipeline.results.status import read_status
+    from vision_pipeline.wiring.waiting import waiting_replies
 
     status = read_status(output)
+    waiting = waiting_replies(output, [run.run_id for run in status.runs if not run.finished])
     if as_json:
-        print_json(status.to_dict())
+        print_json(status.to_dict() | {"waiting": waiting.to_dict()})
         return
     from rich.console import Console
 
@@ -158,13 +160,29 @@ def _status(
     )
     if status.errors:
         console.print(error_table(status.errors))
-    cost = "no list price" if status.cost_usd is None else f"{status.cost_usd:.4f} USD"
     console.print(
         f"all runs: {status.rows} rows, {count(status.prompt_tokens)} + "
-        f"{count(status.completion_tokens)} tokens, {cost}",
+        f"{count(status.completion_tokens)} tokens, {_cost(status.cost_usd)}",
         highlight=False,
     )
+    if waiting.replies:
+        console.print(
+            f"paid for, and in no row yet: {waiting.replies} replies, {_cost(waiting.cost_usd)}; "
+            "the same command makes rows of them",
+            highlight=False,
+        )
+    if waiting.problem:
+        console.print(
+            f"paid for, and in no row yet: unknown: {waiting.problem}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
     console.print(_run_table(status.runs))
+
+
+def _cost(usd: float | None) -> str:
+    return "no list price" if usd is None else f"{usd:.4f} USD"
 
 
 def _runs(output: OutputArgument, *, as_json: JsonOption = False) -> None:

@@ -59,9 +59,10 @@ def _retry(
 ) -> None:
     """Ask again about the items whose latest row is an error, also a permanent one.
 
-    Other items are neither read nor asked. A stored reply is used where it gives an answer by now;
-    where it brings the error back, the model is asked anew. The same command finishes a retry that
-    was cut off. Exit codes are those of `run`.
+    `run` by itself asks again only where an error may pass, such as a timeout; this command asks
+    about every code, or about those of `--code`. Other items are neither read nor asked. A stored
+    reply is used where it gives an answer by now; where it brings the error back, the model is
+    asked anew. The same command finishes a retry that was cut off. Exit codes are those of `run`.
     """
     overrides = with_budget(settings, max_cost)
     codes = [each.value for each in code or ErrorCode]

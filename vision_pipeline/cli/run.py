@@ -81,7 +81,10 @@ def _run(
 ) -> None:
     """Ask one question about every image, and write a typed table.
 
-    The same command finishes a run that was cut off, and asks only for what is new.
+    A run that was cut off is finished by the same command, on the images that were there when it
+    began. After that the same command asks about new and changed images, and once more where an
+    error may pass; all others are left alone. Ctrl-C lets the requests on the wire finish, since
+    they are paid for; a second Ctrl-C does not.
     Exit codes: 0 every item has an answer; 1 some rows are errors; 2 bad usage or config;
     3 stopped early, resumable, or another command holds the output.
     """

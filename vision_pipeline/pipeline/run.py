@@ -41,7 +41,11 @@ class PlanRun(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What became of a run; counts are over all its rows, whichever process wrote them.
+    """What became of a run.
+
+    Rows, tokens and cost are those of the whole run, whichever processes worked on it. `calls`,
+    `seconds`, `traffic`, `seconds_by_stage` and `advice` are of this process: where it went on with
+    a run that was cut off, only of what it did itself.
 
     Attributes:
         run_id: The run, or None if there was nothing to do.
@@ -49,7 +53,9 @@ class Summary:
         items: Rows of this run.
         already_answered: Items left alone because their latest row answers this question.
         already_failed: Items left alone because they failed at it for good.
+        from_ledger: Rows of this run whose reply another run or item paid for.
         calls: Requests of this process that brought a reply.
+        prompt_tokens: Of all replies that this run paid for, as `completion_tokens` and `cost_usd`.
         seconds: Wall time of this process's part.
         results: Where the table is.
         models: Rows by the model that answered.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
 from vision_pipeline.core.config import ModelConfig
 from vision_pipeline.core.config_file import parse_mapping
-from vision_pipeline.core.errors import ConfigError
+from vision_pipeline.core.errors import AccessError, ConfigError
 from vision_pipeline.core.models import Catalogue, ModelSpec, is_retired, parse_catalogue
 from vision_pipeline.core.prompts import PromptTemplate, parse_template
 from vision_pipeline.core.suggestions import nearest
@@ -102,3 +103,22 @@ def find_key(config: ModelConfig, environment: Mapping[str, str]) -> str | None:
             "makes answers up"
         )
     return key or ("emulator" if config.provider == "emulator" else None)
+
+
+@contextmanager
+def telling_of_no_key(config: ModelConfig, key: str | None) -> Iterator[None]:
+    """Where requests carry no key, a refusal within the block says so, and how to set one.
+
+    Raises:
+        AccessError: The provider refuses the key, or that there is none.
+    """
+    try:
+        yield
+    except AccessError as error:
+        if key:
+            raise
+        variable = KEY_VARIABLES.get(config.provider, "OPENAI_API_KEY")
+        raise AccessError(
+            f"{error}; no API key was sent, since {variable} is not set: `export {variable}=…`, "
+            "or name another variable in model.api_key_env"
+        ) from error

@@ -37,6 +37,7 @@ from vision_pipeline.wiring.library import (
     load_catalogue,
     load_template,
     shipped,
+    telling_of_no_key,
 )
 from vision_pipeline.wiring.watch import current_watch
 
@@ -139,6 +140,7 @@ async def open_services(
     watch = current_watch()
     async with AsyncExitStack() as stack:
         stack.enter_context(watch.signals(watch.stop))
+        stack.enter_context(telling_of_no_key(config.model, key))
         folder = OutputFolder(config.output.path)
         folder.check_writable()
         announce: Announce = tell_nobody
@@ -224,7 +226,8 @@ def probe_model(model: ModelConfig, environment: Mapping[str, str]) -> ModelList
     key = find_key(model, environment)
     use_proxy = model.provider != "emulator"
     endpoint = Endpoint(base_url=model.base_url or MISTRAL_URL, api_key=key, use_proxy=use_proxy)
-    return list_models(endpoint, model.name)
+    with telling_of_no_key(model, key):
+        return list_models(endpoint, model.name)
 
 
 def _endpoint(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from vision_pipeline.adapters.ledger.opening import reading
+from vision_pipeline.adapters.ledger.rows import Payment
 from vision_pipeline.adapters.ledger.wal import HEADER_BYTES, size_bytes, wal_path
 from vision_pipeline.core.protocol import BrokenReplyError, read_reply
 
@@ -18,6 +20,10 @@ _KEYS = "SELECT count(*), count(nullif(n, 1)) FROM (SELECT count(*) n FROM repli
 _RUNS = (
     "SELECT run_id, count(*), sum(cost_usd), min(answered_at), max(answered_at) "
     "FROM replies GROUP BY run_id ORDER BY min(number)"
+)
+_PAYMENTS = (
+    "SELECT key, paid_by, cost_usd FROM replies "
+    "WHERE run_id IN (SELECT value FROM json_each(?)) ORDER BY number"
 )
 
 
@@ -65,6 +71,25 @@ class Inspection:
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self)
+
+
+def payments(path: Path, runs: Collection[str]) -> list[Payment]:
+    """Who paid for the replies of some runs; rows that are none are left out.
+
+    Raises:
+        OutputError: No ledger, or a damaged one.
+    """
+    with reading(path) as connection:
+        found = connection.execute(_PAYMENTS, (json.dumps([*runs]),))
+        return [Payment(*values) for values in found if _is_payment(*values)]
+
+
+def _is_payment(key: object, paid_by: object, cost_usd: object) -> bool:
+    return (
+        isinstance(key, bytes)
+        and isinstance(paid_by, str)
+        and isinstance(cost_usd, int | float | None)
+    )
 
 
 def inspect(path: Path) -> Inspection:

@@ -43,6 +43,20 @@ class LedgerRow(NamedTuple):
     answered_at: str
 
 
+class Payment(NamedTuple):
+    """Who paid for a reply, without its body.
+
+    Attributes:
+        key: Idempotency key, 32 bytes.
+        paid_by: Run and item.
+        cost_usd: At list price, or None where there was none.
+    """
+
+    key: bytes
+    paid_by: str
+    cost_usd: float | None
+
+
 def stored_rows(connection: sqlite3.Connection) -> Iterator[LedgerRow]:
     """All replies in the order in which they came; one is held at a time.
 

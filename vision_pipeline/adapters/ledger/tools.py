@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +15,7 @@ from vision_pipeline.adapters.ledger.damage import look
 from vision_pipeline.adapters.ledger.inspection import Inspection
 from vision_pipeline.adapters.ledger.opening import reading
 from vision_pipeline.adapters.ledger.pruning import Choice, Pruning
-from vision_pipeline.adapters.ledger.rows import LedgerRow, sound_rows
+from vision_pipeline.adapters.ledger.rows import LedgerRow, Payment, sound_rows
 from vision_pipeline.adapters.ledger.verification import Verification
 from vision_pipeline.core.errors import OutputError
 
@@ -25,6 +25,9 @@ class LedgerTools(Protocol):
 
     def inspect(self) -> Inspection:
         """Count what it holds."""
+
+    def payments(self, runs: Collection[str]) -> list[Payment]:
+        """Who paid for the replies of some runs."""
 
     def verify(self, *, now: datetime) -> Verification:
         """Check every reply, and the place that keeps them as far as that can be done from here."""
@@ -57,6 +60,10 @@ class FileTools:
     def inspect(self) -> Inspection:
         """As in `LedgerTools`."""
         return inspection.inspect(self.path)
+
+    def payments(self, runs: Collection[str]) -> list[Payment]:
+        """As in `LedgerTools`."""
+        return inspection.payments(self.path, runs)
 
     def verify(self, *, now: datetime) -> Verification:
         """As in `LedgerTools`."""

@@ -247,5 +247,5 @@ async def _read(response: httpx.Response) -> bytes:
 
 def _cause(error: BaseException) -> str:
     root = error.__cause__ or error
-    text = str(root) or str(error)
+    text = " ".join((str(root) or str(error)).split())  # not cut short: the key is masked later
     return f"{type(root).__name__}: {text}" if text else type(root).__name__

@@ -43,7 +43,8 @@ def list_models(endpoint: Endpoint, model: str) -> ModelListing:
         with httpx.Client(trust_env=endpoint.use_proxy, timeout=PROBE_TIMEOUT_S) as client:
             response = client.get(url, headers=headers)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise EndpointError(f"{url}: {type(error).__name__}: {error}") from error
+        said = excerpt(endpoint.without_key(str(error).encode()))
+        raise EndpointError(f"{url}: {type(error).__name__}: {said}") from error
     if response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
         raise AccessError(f"{url}: the key is refused (HTTP {response.status_code})")
     try:

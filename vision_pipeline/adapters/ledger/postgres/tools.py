@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +19,7 @@ from vision_pipeline.adapters.ledger.postgres.schema import (
     read_version,
 )
 from vision_pipeline.adapters.ledger.pruning import Choice, Pruning
-from vision_pipeline.adapters.ledger.rows import LedgerRow
+from vision_pipeline.adapters.ledger.rows import LedgerRow, Payment
 from vision_pipeline.adapters.ledger.verification import Verification, check_replies
 from vision_pipeline.core.databases import Database
 
@@ -30,6 +30,10 @@ _KEYS = (
 _RUNS = (
     "SELECT run_id, count(*), sum(cost_usd), min(answered_at), max(answered_at) "
     "FROM vision_pipeline_replies GROUP BY run_id ORDER BY min(number)"
+)
+_PAYMENTS = (
+    "SELECT key, paid_by, cost_usd FROM vision_pipeline_replies "
+    "WHERE run_id = ANY(%s::text[]) ORDER BY number"
 )
 _SIZE = "SELECT pg_total_relation_size('vision_pipeline_replies')"
 _VACUUM = "VACUUM vision_pipeline_replies"
@@ -81,6 +85,11 @@ class DatabaseTools:
             log_bytes=0,
             format_version=SCHEMA_VERSION,
         )
+
+    def payments(self, runs: Collection[str]) -> list[Payment]:
+        """As in `LedgerTools`."""
+        with reading(self.database) as connection:
+            return [Payment(*values) for values in connection.execute(_PAYMENTS, [list(runs)])]
 
     def verify(self, *, now: datetime) -> Verification:
         """As in `LedgerTools`; the pages of the database are its server's to check."""
