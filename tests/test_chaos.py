@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import NamedTuple
@@ -152,7 +152,8 @@ def kill_at_random(
             wanted = 0
         while bench.received() < before + wanted and process.is_alive():
             pass
-        os.kill(process.pid or 0, dice.choice(signals))
+        with suppress(ProcessLookupError):  # it may have ended, with nothing left to ask
+            os.kill(process.pid or 0, dice.choice(signals))
         process.join(60)
         assert process.exitcode is not None
 

@@ -27,6 +27,12 @@ from vision_pipeline.wiring.library import load_catalogue
 
 ROOT = Path(__file__).parent.parent
 BASH = shutil.which("bash") or "/bin/bash"
+# Processes start by the dozen: minutes on two cores, and more where others need them.
+pytestmark = pytest.mark.skipif(
+    "VISION_PIPELINE_LONG_TESTS" not in os.environ,
+    reason="takes minutes: set VISION_PIPELINE_LONG_TESTS=1",
+)
+
 GIVE_UP_S = 240.0  # two shared cores may be slow; nothing here waits for a fixed time
 SECTION = (ROOT / "README.md").read_text("utf-8").split("### On a schedule\n")[1].split("\n## ")[0]
 

@@ -101,11 +101,13 @@ CASES = [
     Case("plan used up, old", 403, plain(message=USED_UP), NO_ACCESS, None, USED_UP),
     Case("labs", 403, mistral("Labs", "forbidden", 1913), NO_ACCESS, None, KEY_OR_PLAN),
     Case("guardrail", 403, mistral("m", "guardrail_violation"), GIVE_UP, FILTERED, "HTTP 403: m"),
+    Case("firewall", 403, b"<!DOCTYPE html>blocked", NO_ENDPOINT, None, "every request"),
     # Mistral: limits.
     Case("per minute", 429, PER_MINUTE, WAIT, LIMITED, "HTTP 429: Rate limit exceeded"),
     Case("old", 429, plain(message="Requests rate limit exceeded"), WAIT, LIMITED, "Requests"),
     Case("capacity", 429, CAPACITY, WAIT, LIMITED, "capacity exceeded"),
     Case("limit of 0", 429, PER_MINUTE, NO_ACCESS, None, "its rate limit is 0", ZERO),
+    Case("too large", 429, plain(message="Request too large"), GIVE_UP, LARGE, "too large"),
     # Mistral: the address and the model.
     Case("model", 400, mistral("Invalid", "invalid_model", "1500"), NO_ENDPOINT, None, NO_MODEL),
     Case("retired", 404, mistral("Invalid", "invalid_model", "1500"), NO_ENDPOINT, None, NO_MODEL),
