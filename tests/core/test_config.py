@@ -213,3 +213,15 @@ def test_extra_fields_may_be_any_json():
 )
 def test_alerts_are_due_beyond_the_share_and_the_number_of_errors(rows, errors, are_due):
     assert AlertsConfig().are_due(rows=rows, errors=errors) is are_due
+
+
+def test_a_ledger_may_be_a_file_or_a_database():
+    for place in ("replies.sqlite", "postgresql://user@host/database"):
+        assert OutputConfig.model_validate({"path": "out", "ledger": place}).ledger == place
+
+
+def test_several_processes_are_for_a_shared_quota():
+    shared = {"name": "vision", "share": 0.5}
+    limits = {"requests_per_minute": 60, "tokens_per_minute": 10**6, "shared": shared}
+    config = SMALLEST | {"execution": {"runner": "dask"}, "limits": limits}
+    assert RunConfig.model_validate(config).execution.runner == "dask"

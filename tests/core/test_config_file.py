@@ -246,3 +246,10 @@ def test_a_fault_is_blamed_on_what_caused_it(overrides, origin):
     with pytest.raises(ConfigError) as caught:
         parse_config(text, file="a.yaml", overrides=overrides)
     assert any(line.startswith(origin) for line in str(caught.value).splitlines())
+
+
+def test_what_may_be_a_secret_in_place_of_a_variable_is_not_repeated():
+    with pytest.raises(ConfigError) as caught:
+        parse(overrides=["model.api_key_env=sk-not for logs"])
+    assert "--set model.api_key_env: " in str(caught.value)
+    assert "sk-not" not in str(caught.value)

@@ -32,6 +32,7 @@ def test_an_answer_in_between_begins_anew():
 
 def test_an_answer_ends_an_outage():
     outage = Outage()
+    outage.answered()
     failed(outage, 20)
     outage.answered()
     assert outage.since_s is None
