@@ -200,3 +200,14 @@ def test_whatever_answers_say_the_window_never_waits_for_ever(steps):
             mirror.settle(0, number % 3, now_s)
         assert 0 <= mirror.wait_s(now_s) <= WINDOW_S
         assert mirror.used(now_s) > -1e-6
+
+
+def test_a_flood_of_entries_is_held_in_parts_of_a_second():
+    mirror = window(10**9)
+    for number in range(100_000):
+        mirror.confirm(mirror.enter(1, number / 1000))
+        assert mirror.wait_s(number / 1000) == 0
+    assert 59_999 <= mirror.used(100.0) <= 60_049
+    assert len(list(mirror._ends())) <= 60 / 0.05 + 2
+    mirror.limit = 60_000
+    assert mirror.wait_s(100.0) <= 0.05

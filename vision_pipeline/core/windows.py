@@ -13,10 +13,12 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from heapq import merge
+from itertools import chain
 
 WINDOW_S = 60.0
 GAP_S = 1.0  # for how long answers must tell of less than was sent, before that is believed
 _WIDER_S, _MOST_MARGIN_S = 0.25, 2.0
+_TOGETHER_S = 0.05  # entries that are sure are one where they are from the same part of a second
 _PIECES = 6  # into which the use by others is cut, whose times nobody knows
 
 
@@ -53,6 +55,8 @@ class SlidingWindow:
         self.limit: float | None = None
         self._share = math.inf if share is None else share
         self._kept_s = WINDOW_S + margin_s
+        # A server of one's own takes a thousand requests a second: only the latest are held singly.
+        self._past: deque[Entry] = deque()
         self._log: deque[Entry] = deque()
         self._others: deque[Entry] = deque()
         self._mine = self._unsure = self._reserved = self._theirs = 0.0
@@ -85,7 +89,7 @@ class SlidingWindow:
     @property
     def frees_at_s(self) -> float | None:
         """When the oldest entry falls out; None where there is none."""
-        first = [log[0].at_s for log in (self._log, self._others) if log]
+        first = [log[0].at_s for log in (self._past, self._log, self._others) if log]
         return min(first) + self._kept_s if first else None
 
     def enter(self, amount: float, now_s: float) -> Entry:
@@ -103,7 +107,7 @@ class SlidingWindow:
             self._unsure -= entry.amount
 
     def withdraw(self, entry: Entry) -> None:
-        """Take back an entry that the provider has not counted."""
+        """Take back an entry that the provider has not counted; none that was confirmed."""
         self.confirm(entry)
         self._mine -= entry.amount
         entry.amount = 0.0
@@ -149,11 +153,15 @@ class SlidingWindow:
 
     def _ends(self) -> Iterator[tuple[float, float, bool]]:
         return merge(
-            ((each.at_s, each.amount, True) for each in self._log),
+            ((each.at_s, each.amount, True) for each in chain(self._past, self._log)),
             ((each.at_s, each.amount, False) for each in self._others),
         )
 
     def _forget(self, now_s: float) -> None:
+        while self._log and self._log[0].is_sure:
+            self._join(self._log.popleft())
+        while self._past and self._past[0].at_s + self._kept_s <= now_s:
+            self._mine -= self._past.popleft().amount
         while self._log and self._log[0].at_s + self._kept_s <= now_s:
             entry = self._log.popleft()
             self.withdraw(entry)
@@ -161,6 +169,14 @@ class SlidingWindow:
             self._theirs -= self._others.popleft().amount
         if not self._others:
             self._theirs = 0.0
+
+    def _join(self, entry: Entry) -> None:
+        last = self._past[-1] if self._past else None
+        if last is None or last.at_s // _TOGETHER_S != entry.at_s // _TOGETHER_S:
+            self._past.append(entry)
+        else:  # it counts until the later one falls out
+            last.at_s = entry.at_s
+            last.amount += entry.amount
 
     def _add_theirs(self, amount: float, now_s: float) -> None:
         # Spread evenly over the window: some of it was used long ago.
@@ -189,7 +205,7 @@ class SlidingWindow:
         if now_s - since_s < GAP_S:
             return
         self._gap = None
-        for entry in self._log:
+        for entry in chain(self._past, self._log):
             if least <= 0:
                 break
             if entry.is_sure:
