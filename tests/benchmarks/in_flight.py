@@ -57,8 +57,7 @@ def memory(rounds: int) -> str:
     """Peak memory of whole `run` commands over 1,000 and over 100,000 items of a CSV manifest.
 
     The images are `data:` URLs of distinct tiny PNGs: what grows with the number of items would
-    show. A server without latency answers, so that some hundred requests a second are logged for
-    the 60 s of a quota's window: about 200 bytes each, whatever the number of items.
+    show. A server without latency answers, so that the log of a quota's window fills too.
     """
     peaks: dict[int, list[float]] = {items: [] for items in MEMORY_ITEMS}
     with tempfile.TemporaryDirectory() as scratch, serving(0.0) as base_url:
