@@ -14,7 +14,7 @@ from PIL import Image
 from vision_pipeline.adapters.preparation import Preparer, WorkerLimits
 from vision_pipeline.adapters.preparation.frames import read_frame, write_frame
 from vision_pipeline.adapters.preparation.worker import serve
-from vision_pipeline.adapters.preparation.workers import Workers
+from vision_pipeline.adapters.preparation.workers import Workers, _Worker
 from vision_pipeline.core.errors import ErrorCode, ItemError, RunError, StoppedError
 from vision_pipeline.core.image_settings import ImageSettings
 from vision_pipeline.core.records import SourceImage
@@ -348,6 +348,28 @@ async def test_many_images_at_once_come_back_as_themselves(preparer):
         *(ours.prepare(SourceImage(each), page=None, max_sent_bytes=MOST) for each in sources)
     )
     assert [each.source_width_px for each in prepared] == list(range(20, 44))
+
+
+def test_a_pool_that_is_closed_between_a_reply_and_the_next_task_leaves_no_process(
+    workers, monkeypatch
+):
+    pool = workers()
+    used = []
+
+    def exchange_and_close(worker, *task):
+        reply = exchange(worker, *task)
+        used.append(worker)
+        pool.close()
+        return reply
+
+    exchange = _Worker.exchange
+    monkeypatch.setattr(_Worker, "exchange", exchange_and_close)
+    pool.call(PREPARE, encoded())
+    [worker] = used
+    assert worker._process.returncode is not None
+    assert worker._replies.closed
+    with pytest.raises(StoppedError):
+        pool.call(PREPARE, encoded())
 
 
 def test_a_worker_in_this_process_answers_every_kind_of_task():

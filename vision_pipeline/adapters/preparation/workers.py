@@ -132,7 +132,7 @@ class Workers:
             worker = worker or self._start()
             reply = worker.exchange(head, source, self._limits.max_s + self._limits.grace_s)
         finally:
-            self._places.put(worker if reply is not None else None)
+            self._give_back(worker if reply is not None else None)
         if reply is not None:
             return reply, 0
         exit_code = worker.end()
@@ -141,6 +141,13 @@ class Workers:
             if self._is_closed:
                 raise StoppedError("the run is ending")
         return None, exit_code
+
+    def _give_back(self, worker: _Worker | None) -> None:
+        with self._lock:
+            is_closed = self._is_closed
+            self._places.put(None if is_closed else worker)
+        if worker is not None and is_closed:  # after `close` took leave of those that had no task
+            worker.end()
 
     def _failed(self, exit_code: int) -> ItemError:
         if exit_code == NO_MEMORY:
