@@ -1,7 +1,6 @@
 """What a Prefect server knows of a recipe: its deployments, and who would run them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -14,17 +13,9 @@ from pydantic import ValidationError
 
 from flows.deployments import AUTOMATION, SILENT_S
 from vision_pipeline.core.config import RunConfig
+from vision_pipeline.core.findings import Finding
 
 MOST = 200  # deployments that are looked at
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
-
-    name: str
-    ok: bool
-    detail: str
 
 
 def look_at_server(config: RunConfig) -> Iterator[Finding]:

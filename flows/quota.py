@@ -4,7 +4,6 @@ import asyncio
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from math import ceil
-from typing import Literal
 
 import httpx
 from prefect.client.orchestration import PrefectClient, get_client
@@ -13,9 +12,7 @@ from prefect.settings import PREFECT_API_URL
 
 from vision_pipeline.core.config import LimitsConfig
 from vision_pipeline.core.errors import QuotaServerError
-from vision_pipeline.core.limits import MINUTE_S, SHARED_FILL
-
-Kind = Literal["requests", "tokens"]
+from vision_pipeline.core.limits import MINUTE_S, SHARED_FILL, QuotaKind
 
 # The server forgets fractions of a slot at each change, so that one request is many slots.
 SLOTS = {"requests": 1000, "tokens": 1}
@@ -53,7 +50,10 @@ class PrefectQuota:
     """
 
     def __init__(self, name: str, *, requests_per_minute: float, tokens_per_minute: float) -> None:
-        rates: dict[Kind, float] = {"requests": requests_per_minute, "tokens": tokens_per_minute}
+        rates: dict[QuotaKind, float] = {
+            "requests": requests_per_minute,
+            "tokens": tokens_per_minute,
+        }
         self._limits = {
             kind: _Limit(f"{name}-{kind}", SLOTS[kind], SLOTS[kind] * SHARED_FILL * rate / MINUTE_S)
             for kind, rate in rates.items()
@@ -63,7 +63,7 @@ class PrefectQuota:
         self._client: PrefectClient | None = None
         self._opening = asyncio.Lock()
 
-    async def lease(self, kind: Kind, amount: float) -> float:
+    async def lease(self, kind: QuotaKind, amount: float) -> float:
         """Set requests or tokens aside; returns in how many seconds they may be used.
 
         Raises:
@@ -85,7 +85,7 @@ class PrefectQuota:
         # The decay that the server has, should somebody have changed it there.
         return max(0.0, (found.active_slots - slots) / found.slot_decay_per_second)
 
-    async def give_back(self, kind: Kind, amount: float) -> None:
+    async def give_back(self, kind: QuotaKind, amount: float) -> None:
         """Return what was set aside and is not used; raises QuotaServerError."""
         limit = self._limits[kind]
         try:

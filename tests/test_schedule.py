@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -20,6 +19,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from tests.servers import free_port
 from vision_pipeline.emulator.server import RunningEmulator, running
 from vision_pipeline.emulator.settings import EmulatorSettings
 from vision_pipeline.results import load
@@ -51,12 +51,6 @@ def typed() -> dict[str, str]:
     parts = re.split(r"^# terminal (\d)\n", block, flags=re.MULTILINE)[1:]
     assert parts[::2] == ["1", "2", "3", "2"]
     return dict(zip(("server", "deploy", "worker", "doctor"), parts[1::2], strict=True))
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 class Project:

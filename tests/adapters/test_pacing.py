@@ -350,29 +350,25 @@ def test_a_long_wait_that_one_refusal_asks_for_holds_up_nobody_else():
     assert_nothing_lost(run)
 
 
-def test_one_request_that_is_refused_for_ever_at_the_end_is_given_up_after_all_patience():
-    class Picky(Provider):
-        async def __call__(self, request):
-            if b"too much" not in await request.aread():
-                return await super().__call__(request)
-            await asyncio.sleep(0.02)
-            return httpx.Response(429, content=self.body)
+class Strict(Provider):
+    """Refuses one kind of request by rate limit, whatever else it serves."""
 
-    run = Run(Picky(), 20, OPEN, bodies={19: b'{"user": "too much"}'})
+    async def __call__(self, request):
+        if b"too much" not in await request.aread():
+            return await super().__call__(request)
+        await asyncio.sleep(0.02)
+        return httpx.Response(429, content=self.body)
+
+
+def test_one_request_that_is_refused_for_ever_at_the_end_is_given_up_after_all_patience():
+    run = Run(Strict(), 20, OPEN, bodies={19: b'{"user": "too much"}'})
     [error] = run.errors
     assert (type(error), error.code) == (ItemError, "rate_limited")
     assert run.provider.served == 19
 
 
 def test_one_request_that_is_refused_for_ever_is_given_up_while_others_are_served():
-    class Picky(Provider):
-        async def __call__(self, request):
-            if b"too much" not in await request.aread():
-                return await super().__call__(request)
-            await asyncio.sleep(0.02)
-            return httpx.Response(429, content=self.body)
-
-    run = Run(Picky(), 60, OPEN, bodies={3: b'{"user": "too much"}'})
+    run = Run(Strict(), 60, OPEN, bodies={3: b'{"user": "too much"}'})
     [error] = run.errors
     assert (type(error), error.code) == (ItemError, "rate_limited")
     assert "while others were served" in str(error)

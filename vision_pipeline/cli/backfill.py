@@ -94,21 +94,15 @@ def _say_nothing(_found: str) -> None:
 
 
 def _print(config: RunConfig, summary: Summary) -> None:
-    from rich.console import Console
+    from vision_pipeline.cli.display import duration, print_outcome
 
-    from vision_pipeline.cli.display import duration, error_table
-
-    console = Console()
     done = f"{summary.ok} stored replies fit, {summary.failed} errors, {summary.calls} calls"
-    if summary.run_id is None:
-        done = "nothing to do"
-    elif summary.resumed:
+    if summary.resumed:
         done += ", a reparse that was cut off is finished"
-    console.print(f"[bold]{config.name}[/bold]: {done} ({duration(summary.seconds)})")
+    notes = []
     if summary.errors:
-        console.print(error_table(summary.errors, summary.examples))
-        console.print("the next `vision-pipeline run` asks about these", highlight=False)
+        notes.append("the next `vision-pipeline run` asks about these")
     if summary.already_answered or summary.already_failed:
         before = f"{summary.already_answered} answered, {summary.already_failed} errors"
-        console.print(f"left alone, read under this schema before: {before}", highlight=False)
-    console.print(f"table: {summary.results}", markup=False, highlight=False, soft_wrap=True)
+        notes.append(f"left alone, read under this schema before: {before}")
+    print_outcome(config.name, summary, done, time=duration(summary.seconds), notes=notes)

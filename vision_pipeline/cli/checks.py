@@ -5,25 +5,16 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from vision_pipeline.cli.servers import check_server, server_url
 from vision_pipeline.core.config import RunConfig
 from vision_pipeline.core.errors import ConfigError, EndpointError, RunError, SourceError
+from vision_pipeline.core.findings import Finding
 from vision_pipeline.wiring import images, ledgers, library, services
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One finding."""
-
-    name: str
-    ok: bool
-    detail: str
-
-
-def run_checks(config: RunConfig) -> Iterator[Check]:
+def run_checks(config: RunConfig) -> Iterator[Finding]:
     """Look at everything that a run needs, one after the other; nothing is paid for."""
     checks: tuple[tuple[str, Callable[[RunConfig], str]], ...] = (
         ("prompt", _prompt),
@@ -38,15 +29,15 @@ def run_checks(config: RunConfig) -> Iterator[Check]:
     )
     for name, look in checks:
         try:
-            yield Check(name, ok=True, detail=look(config))
+            yield Finding(name, ok=True, detail=look(config))
         except RunError as error:
-            yield Check(name, ok=False, detail=str(error))
+            yield Finding(name, ok=False, detail=str(error))
             if name == "prefect":
                 return
     if server_url(os.environ):
         from flows.inspection import look_at_server
 
-        yield from (Check(each.name, each.ok, each.detail) for each in look_at_server(config))
+        yield from look_at_server(config)
 
 
 def _prompt(config: RunConfig) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterable
 from time import monotonic
 from types import TracebackType
 from typing import Self
@@ -181,16 +182,23 @@ def _shares(activity: Activity) -> list[str]:
 
 def print_summary(config: RunConfig, summary: Summary) -> None:
     """Tell on stdout what became of a run."""
-    console = Console()
     done = f"{summary.ok} answered, {summary.failed} errors"
+    if summary.resumed:
+        done += ", the run that was cut off is finished"
+    print_outcome(config.name, summary, done, time=_time(summary), notes=_notes(config, summary))
+
+
+def print_outcome(
+    name: str, summary: Summary, done: str, *, time: str, notes: Iterable[str]
+) -> None:
+    """Tell on stdout what a command did, what is wrong with which items, and where the table is."""
+    console = Console()
     if summary.run_id is None:
         done = "nothing to do"
-    elif summary.resumed:
-        done += ", the run that was cut off is finished"
-    console.print(f"[bold]{config.name}[/bold]: {done} ({_time(summary)})")
+    console.print(f"[bold]{name}[/bold]: {done} ({time})")
     if summary.errors:
         console.print(error_table(summary.errors, summary.examples))
-    for line in _notes(config, summary):
+    for line in notes:
         console.print(line, markup=False, highlight=False)
     console.print(f"table: {summary.results}", markup=False, highlight=False, soft_wrap=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 BACKOFF_BASE_S = 0.5
 BACKOFF_CAP_S = 60.0
@@ -38,6 +39,7 @@ class Pace:
 
 
 MINUTE_S = 60.0
+QuotaKind = Literal["requests", "tokens"]
 # Of a quota that several processes use: what one of them sends late falls into another's time, for
 # which a quota that is used to the last has no room.
 SHARED_FILL = 0.97

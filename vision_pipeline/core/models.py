@@ -34,6 +34,12 @@ class Price(BaseModel):
         return total / 1_000_000
 
 
+def total_usd(costs: Iterable[float | None]) -> float | None:
+    """What replies cost together; None where none of them has a price."""
+    known = [cost for cost in costs if cost is not None]
+    return sum(known) if known else None
+
+
 class ModelSpec(BaseModel):
     """One row of `configs/models.yaml`."""
 

@@ -21,25 +21,20 @@ class Outage:
     def __init__(self) -> None:
         self.since_s: float | None = None
         self.first_s = 0.0
-        self._is_clear = True
-        self._requests: set[int] = set()
+        self._requests: set[int] = set()  # that failed since the latest answer
 
     def answered(self) -> None:
         """Note any answer that is no failure of the server."""
-        if not self._is_clear:
-            self.since_s = None
-            self._is_clear = True
-            self._requests.clear()
+        self.since_s = None
+        self._requests.clear()
 
     def failed(self, request: int, now_s: float) -> None:
         """Note a failure that may pass, of the request of that number."""
-        if self._is_clear:
+        if not self._requests:
             self.first_s = now_s
-        self._is_clear = False
         self._requests.add(request)
-        if self.since_s is None and len(self._requests) >= _REQUESTS:
+        if len(self._requests) >= _REQUESTS:
             self.since_s = self.first_s
-            self._requests.clear()
 
     def wait_s(self, now_s: float) -> float:
         """How long to wait in an outage until one request tries again, in seconds."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+_BYTE = 0xFF
 # Control characters, and those that turn the direction of what follows.
-_ASCII = 0x7F
 _STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
@@ -15,8 +15,5 @@ def plain(text: str) -> str:
 
 
 def _code(mark: re.Match[str]) -> str:
-    return (
-        mark[0].encode("ascii", "backslashreplace").decode()
-        if ord(mark[0]) > _ASCII
-        else (f"\\x{ord(mark[0]):02x}")
-    )
+    number = ord(mark[0])
+    return f"\\x{number:02x}" if number <= _BYTE else f"\\u{number:04x}"

@@ -9,6 +9,7 @@ from typing import Any
 
 from vision_pipeline.adapters.ledger.rows import Payment
 from vision_pipeline.core.errors import RunError
+from vision_pipeline.core.models import total_usd
 from vision_pipeline.results.table import has_rows, open_folder, read_rows
 from vision_pipeline.wiring.ledgers import ledger_of_output, ledger_tools
 
@@ -49,8 +50,7 @@ def waiting_replies(output: str, unfinished: Collection[str]) -> Waiting:
     except RunError as error:
         return Waiting(problem=str(error))
     waiting = _without_row(payments, _keys(output))
-    costs = [each.cost_usd for each in waiting if each.cost_usd is not None]
-    return Waiting(len(waiting), sum(costs) if costs else None)
+    return Waiting(len(waiting), total_usd(each.cost_usd for each in waiting))
 
 
 def _without_row(payments: list[Payment], keys: Collection[str]) -> list[Payment]:

@@ -12,6 +12,7 @@ from typing import Any
 from vision_pipeline.adapters.ledger.opening import reading
 from vision_pipeline.adapters.ledger.rows import Payment
 from vision_pipeline.adapters.ledger.wal import HEADER_BYTES, size_bytes, wal_path
+from vision_pipeline.core.models import total_usd
 from vision_pipeline.core.protocol import BrokenReplyError, read_reply
 
 NO_MODEL = "(unknown)"
@@ -104,13 +105,12 @@ def inspect(path: Path) -> Inspection:
         bodies = (body for (body,) in connection.execute("SELECT body FROM replies"))
         models = count_models(bodies)
         version = connection.execute("PRAGMA user_version").fetchone()[0]
-    costs = [run.cost_usd for run in runs if run.cost_usd is not None]
     return Inspection(
         path=str(path),
         replies=sum(run.replies for run in runs),
         questions=questions,
         asked_again=asked_again,
-        cost_usd=sum(costs) if costs else None,
+        cost_usd=total_usd(run.cost_usd for run in runs),
         runs=runs,
         models=models,
         file_bytes=size_bytes(path),

@@ -13,6 +13,7 @@ from typing import Any
 from vision_pipeline.adapters.ledger.damage import as_output_error
 from vision_pipeline.adapters.ledger.opening import connect, reading
 from vision_pipeline.adapters.ledger.wal import size_bytes, wal_path
+from vision_pipeline.core.models import total_usd
 
 _VACUUM_TIMEOUT_S = 5.0
 
@@ -99,10 +100,9 @@ def preview(path: Path, choice: Choice) -> Pruning:
 def _choose(connection: sqlite3.Connection, choice: Choice) -> Pruning:
     connection.execute(_CHOOSE, choice.parameters())
     found = connection.execute(_BY_RUN).fetchall()
-    costs = [cost for _, _, cost, _ in found if cost is not None]
     return Pruning(
         runs={run_id: replies for run_id, replies, _, _ in found},
-        cost_usd=sum(costs) if costs else None,
+        cost_usd=total_usd(cost for _, _, cost, _ in found),
         body_bytes=sum(body_bytes for *_, body_bytes in found),
         unanswered=connection.execute(_UNANSWERED).fetchone()[0],
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from vision_pipeline.adapters.ledger.damage import BrokenRowError, damaged, is_damage
+from vision_pipeline.adapters.ledger.futures import settle
 from vision_pipeline.adapters.ledger.opening import connect
 from vision_pipeline.adapters.ledger.reserve import BYTES_PER_REPLY, Reserve, is_full
 from vision_pipeline.adapters.ledger.schema import INSERT
@@ -162,10 +163,10 @@ class SqliteLedger:
                     self._commit([each])
                 return
             for _, done in group:
-                _settle(done, error=error)
+                settle(done, error=error)
             return
         for (_, done), result in zip(group, results, strict=True):
-            _settle(done, result=result)
+            settle(done, result=result)
 
     def _make_room(self, cause: str) -> None:
         self._full, self._is_reserved = cause, False
@@ -190,21 +191,6 @@ class SqliteLedger:
 
 def _is_busy(error: Exception) -> bool:
     return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
-
-
-def _settle(
-    done: asyncio.Future[Any], *, result: object = None, error: Exception | None = None
-) -> None:
-    def settle() -> None:
-        if done.done():  # the waiter was cancelled; the reply is stored all the same
-            return
-        if error is not None:
-            done.set_exception(error)
-        else:
-            done.set_result(result)
-
-    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
-        done.get_loop().call_soon_threadsafe(settle)
 
 
 def _select(connection: sqlite3.Connection, key: bytes) -> StoredReply | None:

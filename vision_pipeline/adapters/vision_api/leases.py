@@ -6,13 +6,11 @@ import asyncio
 import logging
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Protocol
 
 from vision_pipeline.core.config import LimitsConfig
 from vision_pipeline.core.errors import QuotaServerError
-from vision_pipeline.core.limits import MINUTE_S
-
-Kind = Literal["requests", "tokens"]
+from vision_pipeline.core.limits import MINUTE_S, QuotaKind
 
 BLOCK_S = 0.25  # of the whole quota: what one lease brings
 SLOW_S = 1.0  # an answer that takes longer holds up nothing: meanwhile the share is used
@@ -27,14 +25,14 @@ _LOG = logging.getLogger("vision_pipeline.quota")
 class QuotaServer(Protocol):
     """Gives out a quota to all processes that ask, in the order in which they ask."""
 
-    async def lease(self, kind: Kind, amount: float) -> float:
+    async def lease(self, kind: QuotaKind, amount: float) -> float:
         """Set requests or tokens aside; returns in how many seconds they may be used.
 
         Raises:
             QuotaServerError: It gives nothing at the moment.
         """
 
-    async def give_back(self, kind: Kind, amount: float) -> None:
+    async def give_back(self, kind: QuotaKind, amount: float) -> None:
         """Return what was set aside and is not used; raises QuotaServerError."""
 
     async def aclose(self) -> None:
@@ -44,11 +42,11 @@ class QuotaServer(Protocol):
 class Nobody:
     """No server: each process keeps to its share."""
 
-    async def lease(self, _kind: Kind, _amount: float) -> float:
+    async def lease(self, _kind: QuotaKind, _amount: float) -> float:
         """Give nothing."""
         raise QuotaServerError("there is none")
 
-    async def give_back(self, _kind: Kind, _amount: float) -> None:
+    async def give_back(self, _kind: QuotaKind, _amount: float) -> None:
         """Nothing was given."""
 
     async def aclose(self) -> None:
@@ -100,7 +98,7 @@ class Lease:
     """
 
     def __init__(
-        self, server: QuotaServer, kind: Kind, *, per_minute: float, contact: Contact
+        self, server: QuotaServer, kind: QuotaKind, *, per_minute: float, contact: Contact
     ) -> None:
         self._server = server
         self._kind = kind

@@ -22,6 +22,7 @@ from vision_pipeline.adapters.ledger.pruning import Choice, Pruning
 from vision_pipeline.adapters.ledger.rows import LedgerRow, Payment
 from vision_pipeline.adapters.ledger.verification import Verification, check_replies
 from vision_pipeline.core.databases import Database
+from vision_pipeline.core.models import total_usd
 
 _KEYS = (
     "SELECT count(*), count(nullif(n, 1)) "
@@ -72,13 +73,12 @@ class DatabaseTools:
             runs = [_run(values) for values in connection.execute(_RUNS)]
             models = count_models(row.body for row in stored_rows(connection))
             size = _size(connection)
-        costs = [run.cost_usd for run in runs if run.cost_usd is not None]
         return Inspection(
             path=self.database.url,
             replies=sum(run.replies for run in runs),
             questions=questions,
             asked_again=asked_again,
-            cost_usd=sum(costs) if costs else None,
+            cost_usd=total_usd(run.cost_usd for run in runs),
             runs=runs,
             models=models,
             file_bytes=size,
@@ -153,10 +153,9 @@ def _size(connection: Connection) -> int:
 def _chosen(connection: Connection, choice: Choice) -> Pruning:
     parameters = _parameters(choice)
     found = connection.execute(_BY_RUN, parameters).fetchall()
-    costs = [cost for _, _, cost, _ in found if cost is not None]
     return Pruning(
         runs={run_id: replies for run_id, replies, _, _ in found},
-        cost_usd=sum(costs) if costs else None,
+        cost_usd=total_usd(cost for _, _, cost, _ in found),
         body_bytes=sum(int(body_bytes) for *_, body_bytes in found),
         unanswered=connection.execute(_UNANSWERED, parameters).fetchall()[0][0],
     )

@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import psycopg
 
+from vision_pipeline.adapters.ledger.futures import settle
 from vision_pipeline.adapters.ledger.postgres.opening import (
     connect,
     explained,
@@ -172,13 +173,13 @@ class PostgresLedger:
                 if not self._may_go_on(error):
                     failure = StorageError(self._message(error, group))
                     for work in group:
-                        _settle(work.done, error=failure)
+                        settle(work.done, error=failure)
                     return
                 group += self._gathered(wait=False)
             else:
                 self._outage = _Outage()
                 for work, result in zip(group, results, strict=True):
-                    _settle(work.done, result=result)
+                    settle(work.done, result=result)
                 return
 
     def _done(self, group: Sequence[_Work]) -> list[Any]:
@@ -249,18 +250,3 @@ class PostgresLedger:
         if outage.kept:
             told += f"; {len(outage.kept)} paid replies are kept in {self._refuge.path} until then"
         return f"{told}; once that is mended, the same command goes on"
-
-
-def _settle(
-    done: asyncio.Future[Any], *, result: object = None, error: Exception | None = None
-) -> None:
-    def settle() -> None:
-        if done.done():  # the waiter was cancelled; the reply is stored all the same
-            return
-        if error is not None:
-            done.set_exception(error)
-        else:
-            done.set_result(result)
-
-    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
-        done.get_loop().call_soon_threadsafe(settle)
