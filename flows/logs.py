@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from vision_pipeline.pipeline import backfill, run, shard
+from vision_pipeline.pipeline import run, shard, stored
 
 
 @contextmanager
@@ -18,7 +18,7 @@ def shipped_logs() -> Iterator[None]:
         for logger in (
             run.log,
             shard.log,
-            backfill.log,
+            stored.log,
             logging.getLogger("vision_pipeline.quota"),
         ):
             _lend(logger, logging.getLogger("prefect.extra"), stack)

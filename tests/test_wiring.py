@@ -3,12 +3,12 @@
 import pytest
 
 from vision_pipeline.core.errors import BusyError, ConfigError
-from vision_pipeline.pipeline.backfill import reparse
 from vision_pipeline.pipeline.progress import Progress
 from vision_pipeline.pipeline.reparse import reparse_shard
 from vision_pipeline.pipeline.run import carry_out
 from vision_pipeline.pipeline.shard import analyze_shard
 from vision_pipeline.pipeline.stop import Stop
+from vision_pipeline.pipeline.stored import reparse
 from vision_pipeline.wiring.backfilling import open_reparse
 from vision_pipeline.wiring.images import _fetch_settings
 from vision_pipeline.wiring.library import find_key, load_catalogue, load_template

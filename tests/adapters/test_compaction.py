@@ -16,7 +16,8 @@ from vision_pipeline.adapters.parquet.compaction import STAGING_NAME, compact_ru
 from vision_pipeline.adapters.parquet.exchange import exchange
 from vision_pipeline.adapters.parquet.shard_files import merged_name, shard_files, shard_name
 from vision_pipeline.core.columns import Scalar
-from vision_pipeline.core.errors import OutputError, StorageError
+from vision_pipeline.core.errors import ErrorCode, OutputError, StorageError
+from vision_pipeline.core.selection import Selection
 from vision_pipeline.results import load
 from vision_pipeline.results.status import read_status
 from vision_pipeline.results.table import Folder, open_folder, read_rows
@@ -79,7 +80,7 @@ def test_what_counts_as_done_settled_and_failed_stays(root, outputs):
     assert store.finished_shards(FIRST) == set(range(10))
     assert store.settled("q")["_fingerprint"].to_pylist() == before
     assert len(before) == 9
-    assert store.failed(["timeout"]).to_pylist() == ["03"]
+    assert store.selected(Selection(codes=(ErrorCode.TIMEOUT,))).to_pylist() == ["03"]
     assert read_status(outputs.root).errors == {"timeout": 1}
 
 
@@ -270,7 +271,7 @@ def test_a_file_that_is_gone_for_good_is_named(root, outputs, monkeypatch):
     ghost = "shard-00099.parquet"
     monkeypatch.setattr(OutputFolder, "names", lambda self, folder: [*names(self, folder), ghost])
     with pytest.raises(OutputError, match=f"{ghost}: cannot be read"):
-        outputs.store.failed(["timeout"])
+        outputs.store.selected(Selection(codes=(ErrorCode.TIMEOUT,)))
 
 
 def test_other_runs_are_not_touched(root, outputs):

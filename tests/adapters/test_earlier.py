@@ -32,7 +32,7 @@ class Folder:
         )
         store = self.store
         store.freeze(run_id, [batch], schema=batch.schema, shard_size=SHARD)
-        for shard in range(store.shard_count(run_id)):
+        for shard in range(len(store.shard_rows(run_id))):
             items = store.shard_items(run_id, shard)
             rows = [
                 row(item_id, outcomes[item_id], run_id, shard)

@@ -24,6 +24,7 @@ from vision_pipeline.adapters.parquet.table import (
 from vision_pipeline.core.columns import ListOf, Scalar, StructOf
 from vision_pipeline.core.errors import ErrorCode, OutputError
 from vision_pipeline.core.records import RESERVED_COLUMNS, Row
+from vision_pipeline.core.selection import Selection
 
 CHOICE = pa.dictionary(pa.int32(), pa.string())
 MOMENT = datetime(2026, 11, 22, 10, 15, tzinfo=UTC)
@@ -192,7 +193,7 @@ def whole_run(store, run_id, *rows, prints=None):
 def ids(store, run_id):
     return [
         store.shard_items(run_id, shard)["item_id"].to_pylist()
-        for shard in range(store.shard_count(run_id))
+        for shard in range(len(store.shard_rows(run_id)))
     ]
 
 
@@ -238,14 +239,14 @@ def test_a_run_file_that_is_not_there_is_named(store):
 def test_a_manifest_is_cut_into_shards(store):
     assert freeze(store, "r1", batch("a", "b", "c"), batch("d"), batch("e")) == 5
     assert ids(store, "r1") == [["a", "b"], ["c", "d"], ["e"]]
-    assert (store.item_count("r1"), store.shard_count("r1")) == (5, 3)
+    assert (store.item_count("r1"), store.shard_rows("r1")) == (5, [2, 2, 1])
     assert store.has_manifest("r1")
     assert not store.has_manifest("r2")
 
 
 def test_a_manifest_without_items_has_no_shards(store):
     assert freeze(store, "r1", batch()) == 0
-    assert store.shard_count("r1") == 0
+    assert store.shard_rows("r1") == []
 
 
 def test_a_source_that_fails_leaves_no_manifest(store):
@@ -273,7 +274,7 @@ def test_shards_partition_the_items_whatever_the_batches(sizes, shard_size):
 def test_very_many_shards_are_merged(on_disk):
     names = [str(number) for number in range(MAX_SHARDS + 3)]
     freeze(on_disk, "r1", batch(*names), shard_size=1)
-    last = on_disk.shard_count("r1") - 1
+    last = len(on_disk.shard_rows("r1")) - 1
     found = [on_disk.shard_items("r1", shard)["item_id"].to_pylist() for shard in (0, 1, last)]
     assert last == (MAX_SHARDS + 3) // 2 < MAX_SHARDS
     assert found == [names[:2], names[2:4], names[-1:]]
@@ -435,7 +436,7 @@ def test_many_runs_settle_what_their_latest_rows_say(store):
 
 
 def failures(store, *codes):
-    return store.failed(codes).to_pylist()
+    return store.selected(Selection(codes=tuple(codes))).to_pylist()
 
 
 def test_nothing_has_failed_at_first(store):

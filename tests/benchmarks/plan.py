@@ -111,7 +111,7 @@ def _answer(services: Services) -> None:
     usual = _rows(services)
     folder = Path(results.results_path()) / f"run_id={RUN_ID}"
     folder.mkdir(parents=True)
-    for shard in range(results.shard_count(RUN_ID)):
+    for shard in range(len(results.shard_rows(RUN_ID))):
         items = results.shard_items(RUN_ID, shard)
         rows = usual.slice(0, items.num_rows)
         ids = items["item_id"].to_pylist()

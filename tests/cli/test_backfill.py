@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -188,7 +189,7 @@ def test_other_commands_know_a_reparse_as_a_run(command, counted, prompt, recipe
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ([], "--reparse is required"),
+        ([], "backfill: say which items"),
         (["--reparse", "--output", "nowhere"], "nowhere: no runs here"),
         (["--reparse", "--set", "prompt=nothing_like_it"], "no template"),
         (["--reparse", "--limit", "3"], "No such option"),
@@ -282,3 +283,127 @@ def write_some(self, run_id, shard, rows, **more):
 ResultStore.write_shard = write_some
 main()
 """
+
+# --- some items of a source
+
+
+def asked_by(command, emulator, *arguments):
+    """How a backfill ended, its summary, and how many requests it made."""
+    before = received(emulator)
+    ended = command("backfill", *arguments, "--json")
+    return ended, json.loads(ended.out), received(emulator) - before
+
+
+@pytest.fixture
+def half(counted, recipe, prompt):
+    """The recipe with another question, and files of which the first half is of October."""
+    write_prompt(prompt, OLD, text="Count again.")
+    folder = Path(yaml.safe_load(counted.read_text())["source"]["path"])
+    for number, file in enumerate(sorted(folder.iterdir())):
+        day = datetime(2026, 10 if number < ITEMS // 2 else 11, 1 + number, tzinfo=UTC)
+        os.utime(file, (day.timestamp(), day.timestamp()))
+    return counted
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--since", "2026-11-01"), range(12, 24)),
+        (("--until", "2026-11-01"), range(12)),
+        (("--since", "2026-10-03", "--until", "2026-10-05"), (2, 3)),
+        (("--slice", "20:"), range(20, 24)),
+        (("--slice", ":3"), range(3)),
+        (("--slice", "10:20", "--since", "2026-11-01"), range(12, 20)),
+        (("--prompt", "count@1"), range(24)),
+        (("--model", "mistral-small-2603", "--slice", "5:7"), (5, 6)),
+    ],
+)
+def test_a_selection_asks_about_its_items_and_no_others(
+    command, half, synthetic, options, expected
+):
+    ended, summary, calls = asked_by(command, synthetic, half, *options)
+    assert (ended.code, summary["items"], calls) == (0, len(expected), len(expected))
+    rows = load(str(Path(summary["results"]).parent), runs=summary["run_id"])
+    assert sorted(rows["item_id"]) == [f"{number:02}.png" for number in expected]
+    assert f"{len(expected)} items to ask about" in ended.err
+    _, again, calls = asked_by(command, synthetic, half, *options)
+    assert (again["items"], calls) == (0, 0)
+
+
+def test_errors_are_asked_about_by_their_code(command, counted, prompt, recipe, synthetic):
+    write_prompt(prompt, OLD | {"kind": {"type": "string", "enum": ["cat", "dog", "fish"]}})
+    command("backfill", counted, "--reparse")
+    rows = frame(recipe)
+    birds = sorted(rows.index[rows["status"] == "error"])
+    assert len(birds) > 1
+    options = ("--code", "invalid_answer", "--chunk", "1", "--pause", "0.01")
+    ended, summary, calls = asked_by(command, synthetic, counted, *options)
+    assert (ended.code, summary["items"], calls) == (0, len(birds), len(birds))
+    assert f"in {len(birds)} chunks of at most 1, 0.01 s between them" in ended.err
+    assert "backfill" not in command("runs", recipe.output.path).out
+    assert frame(recipe)["status"].eq("ok").all()
+
+
+def test_a_manifest_column_has_the_time(command, half, recipe, synthetic):
+    folder = yaml.safe_load(half.read_text())["source"]["path"]
+    lines = [f"{folder}/{n:02}.png,2026-{1 + n % 12:02}-15" for n in range(ITEMS)]
+    manifest = half.with_name("list.csv")
+    manifest.write_text("\n".join(["image,taken", *lines]))
+    options = ("--since", "2026-03-01", "--until", "2026-04-01", "--date-column", "taken")
+    _, summary, calls = asked_by(command, synthetic, half, "--source", manifest, *options)
+    assert (summary["items"], calls) == (2, 2)
+    about = "backfill by since 2026-03-01T00:00:00Z"
+    assert about in command("runs", recipe.output.path).out
+
+
+def test_a_dry_run_counts_and_asks_nothing(command, half, recipe, synthetic):
+    before, runs = received(synthetic), len(load(recipe.output.path, runs="all"))
+    ended = command("backfill", half, "--since", "2026-11-05", "--dry-run", "--json")
+    found = json.loads(ended.out)
+    assert (ended.code, found["items"], found["to_ask"]) == (0, 12, 12)
+    assert found["skipped"] == {"not_selected": 12}
+    assert "12 calls" in " ".join(
+        command("backfill", half, "--slice", ":12", "--dry-run").out.split()
+    )
+    assert (received(synthetic), len(load(recipe.output.path, runs="all"))) == (before, runs)
+
+
+def test_a_budget_stops_a_backfill_and_the_same_command_with_more_finishes_it(
+    command, half, recipe, synthetic
+):
+    options = (half, "--slice", ":8", "--chunk", "2")
+    ended = command("backfill", *options, "--max-cost", "0.0000001")
+    assert (ended.code, "budget" in ended.err) == (3, True)
+    finished, summary, _ = asked_by(command, synthetic, *options, "--max-cost", "5")
+    assert (finished.code, summary["items"], summary["ok"]) == (0, 8, 8)
+    assert "left of 8 of a run that was cut off" in finished.err
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ((), "backfill: say which items: by time (since, until)"),
+        (("--reparse", "--slice", ":3"), "a reparse goes through all stored replies"),
+        (("--reparse", "--fresh"), "it takes no selection, no chunks and no `fresh`"),
+        (("--reparse", "--dry-run"), "--reparse makes no call"),
+        (("--slice", "3"), "--slice 3: expected START:STOP, such as 1000:2000"),
+        (("--slice", ":"), "--slice :: expected START:STOP"),
+        (("--slice", "5:5"), "`stop` has to be larger than `start`"),
+        (("--slice", ":0"), "--slice: '0' is not allowed; allowed: a whole number from 1"),
+        (("--since", "last week"), "--since: 'last week' is not allowed; allowed: a time such as"),
+        (("--since", "2026-01-02", "--until", "2026-01-01"), "`until` has to be later"),
+        (("--date-column", "x", "--slice", ":1"), "`date_column` needs `since` or `until`"),
+        (("--since", "2026-01-01", "--date-column", "x"), "date_column: x: no such column in the"),
+        (("--prompt", "@1"), "--prompt: '@1' is not allowed; allowed: NAME or NAME@VERSION"),
+        (("--prompt", "other"), "prompt: no run here asked other; there are: count@1"),
+        (("--slice", ":3", "--pause", "5"), "a pause lies between chunks"),
+        (("--slice", ":3", "--chunk", "0"), "--chunk"),
+    ],
+)
+def test_what_is_asked_for_wrongly_is_told_in_a_line(command, counted, synthetic, options, told):
+    before = received(synthetic)
+    ended = command("backfill", counted, *options)
+    assert ended.code == 2
+    assert told in " ".join(ended.err.split())
+    assert "Traceback" not in ended.err
+    assert received(synthetic) == before

@@ -73,7 +73,7 @@ def test_runs_are_listed_with_what_each_did(command, recipe_file, recipe, pictur
     command("run", recipe_file)
     first, second = json.loads(command("runs", recipe.output.path, "--json").out)
     assert (first["items"], first["calls"], first["finished"]) == (4, 4, True)
-    assert (second["items"], second["calls"], second["retry"]) == (1, 1, [])
+    assert (second["items"], second["calls"], second["selection"]) == (1, 1, {})
     assert second["begun_at"] < second["finished_at"]
     shown = command("runs", recipe.output.path).out
     assert first["run_id"] in shown

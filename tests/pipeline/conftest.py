@@ -14,14 +14,16 @@ from vision_pipeline.core.models import Price
 from vision_pipeline.core.prompts import parse_template
 from vision_pipeline.core.protocol import BodyFormat
 from vision_pipeline.core.question import Question
+from vision_pipeline.core.selection import ALL
 from vision_pipeline.core.tokens import DEFAULT_RULE
-from vision_pipeline.pipeline.backfill import Found, ReparseServices, reparse
+from vision_pipeline.pipeline.chunks import WHOLE
 from vision_pipeline.pipeline.progress import Progress
 from vision_pipeline.pipeline.reparse import reparse_shard
 from vision_pipeline.pipeline.run import Summary, carry_out
 from vision_pipeline.pipeline.services import BaseServices, Services
 from vision_pipeline.pipeline.shard import analyze_shard
 from vision_pipeline.pipeline.stop import Stop
+from vision_pipeline.pipeline.stored import Found, ReparseServices, reparse
 from vision_pipeline.results.table import open_folder, read_rows
 
 TEMPLATE = """---
@@ -48,7 +50,9 @@ class Bench:
         self.settings: dict[str, object] = {}
         self.price: Price | None = Price(input=1.0, output=2.0)
         self.fresh = False
-        self.retry: frozenset[str] = frozenset()
+        self.selection = ALL
+        self.chunks = WHOLE
+        self.said: list[str] = []
         self.found: list[Found] = []
         self.grace_s = 5.0
         self.slots = 8
@@ -78,7 +82,9 @@ class Bench:
             is_changed=self.is_changed,
             stop=Stop(),
             fresh=self.fresh,
-            retry=self.retry,
+            selection=self.selection,
+            chunks=self.chunks,
+            say=self.said.append,
             grace_s=self.grace_s,
         )
 

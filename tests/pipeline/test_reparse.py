@@ -17,7 +17,8 @@ from vision_pipeline.core.errors import (
     StoppedError,
     StorageError,
 )
-from vision_pipeline.pipeline import backfill, plan
+from vision_pipeline.pipeline import plan
+from vision_pipeline.pipeline import stored as rereading
 from vision_pipeline.pipeline.reparse import reparse_shard
 
 SHAPES = {
@@ -382,7 +383,7 @@ async def test_what_was_only_asked_something_else_is_left_alone(stored):
     stored.template = template("number")
     summary = await stored.reparse()
     assert (summary.items, summary.skipped) == (3, {"of_another_question": 1})
-    assert stored.found == [backfill.Found(replied=3, unreplied=0, settled=0, others=1)]
+    assert stored.found == [rereading.Found(replied=3, unreplied=0, settled=0, others=1)]
     assert "3 stored replies to read" in stored.found[0].told()
     assert "1 asked another question" in stored.found[0].told()
 
@@ -415,7 +416,7 @@ async def test_what_this_question_has_answered_by_itself_is_left_alone(stored):
 
 
 async def test_replies_that_are_read_otherwise_by_now_are_read_again(stored, monkeypatch):
-    for module in (plan, backfill):
+    for module in (plan, rereading):
         monkeypatch.setattr(module, "READING_VERSION", 99)
     summary = await stored.reparse()
     assert (summary.items, summary.ok) == (3, 3)
@@ -537,7 +538,7 @@ async def stopped_after_one_shard(bench):
         return rows
 
     with pytest.raises(StoppedError):
-        await backfill.reparse(services, once)
+        await rereading.reparse(services, once)
 
 
 async def test_a_reparse_that_was_cut_off_is_finished_by_the_same_command(in_shards):
@@ -580,7 +581,7 @@ async def test_a_stop_within_a_shard_writes_nothing_of_it(stored):
         return await reparse_shard(reparser, shard)
 
     with pytest.raises(StoppedError):
-        await backfill.reparse(services, late)
+        await rereading.reparse(services, late)
     assert stored.rows().num_rows == 3
 
 

@@ -8,8 +8,7 @@ import pytest
 
 from tests.fakes import ListSource, MemoryImages
 from vision_pipeline.core.errors import AccessError, ErrorCode, ItemError
-
-ALL = frozenset(code.value for code in ErrorCode)
+from vision_pipeline.core.selection import ALL, FAILED, Selection
 
 
 def image_of(request):
@@ -37,7 +36,7 @@ def failed(bench):
     asyncio.run(bench.run())
     bench.answers_with(caption)
     bench.images = MemoryImages()
-    bench.retry = ALL
+    bench.selection = FAILED
     return bench
 
 
@@ -50,7 +49,7 @@ def test_items_that_failed_are_asked_again_and_others_not_even_read(failed):
 
 @pytest.mark.parametrize(("code", "item_id"), [("refused_request", "b"), ("timeout", "c")])
 def test_a_code_names_what_is_retried(failed, code, item_id):
-    failed.retry = frozenset({code})
+    failed.selection = Selection(codes=(code,))
     asyncio.run(failed.run())
     assert failed.images.read_uris == [item_id]
 
@@ -63,12 +62,12 @@ def test_what_is_mended_is_not_retried(failed):
 
 def test_the_next_run_leaves_alone_what_a_retry_has_answered(failed):
     asyncio.run(failed.run())
-    failed.retry = frozenset()
+    failed.selection = ALL
     assert asyncio.run(failed.run()).already_answered == 3
 
 
 def test_an_output_without_runs_has_nothing_to_retry(bench):
-    bench.retry = ALL
+    bench.selection = FAILED
     assert asyncio.run(bench.run()).run_id is None
 
 
@@ -102,9 +101,9 @@ def test_a_retry_that_later_runs_have_overtaken_is_planned_anew(failed):
     with pytest.raises(AccessError):
         asyncio.run(failed.run())
     failed.answers_with(caption)
-    failed.retry, codes = frozenset(), failed.retry
+    failed.selection, wanted = ALL, failed.selection
     asyncio.run(failed.run())  # transient errors are tried again by every run
-    failed.retry = codes
+    failed.selection = wanted
     summary = asyncio.run(failed.run())
     assert (summary.resumed, summary.items) == (False, 1)
 
@@ -115,7 +114,7 @@ def test_an_answer_that_was_of_no_use_is_asked_for_anew(bench):
     bench.answers_with(lambda _: "no json")
     asyncio.run(bench.run())
     bench.answers_with(caption)
-    bench.retry = ALL
+    bench.selection = FAILED
     summary = asyncio.run(bench.run())
     assert (summary.ok, summary.calls, summary.from_ledger) == (2, 1, 1)
     assert summary.cost_usd == pytest.approx(120e-6)
@@ -126,7 +125,7 @@ def test_an_answer_that_is_of_no_use_again_is_not_asked_for_a_third_time(bench):
     bench.images = MemoryImages(copy=b"a")
     bench.answers_with(lambda _: "no json")
     asyncio.run(bench.run())
-    bench.retry = ALL
+    bench.selection = FAILED
     summary = asyncio.run(bench.run())
     assert (summary.failed, summary.calls) == (2, 2)  # the question, and its repair
 
@@ -138,7 +137,7 @@ def test_a_reply_that_another_item_has_paid_for_since_is_used(bench):
     bench.source, bench.images = ListSource(["copy"]), MemoryImages(copy=b"a")
     bench.answers_with(caption)
     asyncio.run(bench.run())
-    bench.source, bench.retry = ListSource(["a"]), ALL
+    bench.source, bench.selection = ListSource(["a"]), FAILED
     summary = asyncio.run(bench.run())
     assert (summary.ok, summary.calls, summary.from_ledger) == (1, 0, 1)
 
@@ -146,4 +145,4 @@ def test_a_reply_that_another_item_has_paid_for_since_is_used(bench):
 def test_a_run_tells_in_its_file_that_it_was_a_retry(failed):
     services = failed.services()
     summary = asyncio.run(failed.run(services))
-    assert services.results.read_run(summary.run_id)["retry"] == sorted(ALL)
+    assert services.results.read_run(summary.run_id)["selection"] == FAILED.told()

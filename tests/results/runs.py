@@ -18,7 +18,7 @@ class Outputs:
 
     def run(self, run_id, answers, *, columns, prompt="caption", finished=False, **fields):
         self._begin(run_id, list(answers), prompt=prompt, finished=finished)
-        for shard in range(self.store.shard_count(run_id)):
+        for shard in range(len(self.store.shard_rows(run_id))):
             items = self.store.shard_items(run_id, shard)
             rows = [
                 _row(item_id, answers[item_id], run_id=run_id, shard=shard, prompt=prompt, **fields)

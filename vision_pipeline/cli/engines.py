@@ -9,15 +9,15 @@ from typing import Any, TypeVar
 
 from vision_pipeline.core.config import RunConfig
 from vision_pipeline.core.errors import EndpointError, StoppedError
-from vision_pipeline.pipeline.backfill import reparse
 from vision_pipeline.pipeline.progress import Progress
 from vision_pipeline.pipeline.reparse import reparse_shard
 from vision_pipeline.pipeline.run import Summary, carry_out
 from vision_pipeline.pipeline.stop import Stop
+from vision_pipeline.pipeline.stored import reparse
 from vision_pipeline.wiring.backfilling import open_reparse
 from vision_pipeline.wiring.remote import OpenQuota, no_quota_server, open_runner
 from vision_pipeline.wiring.services import AS_USUAL, Wish, open_services
-from vision_pipeline.wiring.watch import Watch, stop_on_signals, watching
+from vision_pipeline.wiring.watch import Watch, stop_on_signals, to_nobody, watching
 
 Job = Callable[[], Coroutine[Any, Any, Summary]]
 Say = Callable[[str], None]
@@ -25,7 +25,12 @@ T = TypeVar("T")
 
 
 def run_local(
-    config: RunConfig, wish: Wish = AS_USUAL, *, progress: Progress, stop: Stop
+    config: RunConfig,
+    wish: Wish = AS_USUAL,
+    *,
+    progress: Progress,
+    stop: Stop,
+    say: Say = to_nobody,
 ) -> Summary:
     """The job in this process, without Prefect but for a quota that it keeps for several."""
     open_quota: OpenQuota = no_quota_server
@@ -41,25 +46,40 @@ def run_local(
         ):
             return await carry_out(services, analyze)
 
-    return watched(job, Watch(progress, stop, stop_on_signals))
+    return watched(job, Watch(progress, stop, stop_on_signals, say=say))
 
 
 def run_prefect(
-    config: RunConfig, wish: Wish = AS_USUAL, *, progress: Progress, stop: Stop
+    config: RunConfig,
+    wish: Wish = AS_USUAL,
+    *,
+    progress: Progress,
+    stop: Stop,
+    say: Say = to_nobody,
 ) -> Summary:
-    """The job as the flow `analyze_images`, on the server that is set or on a temporary one."""
+    """The job as a flow, on the server that is set or on a temporary one."""
 
     async def job() -> Summary:
-        from flows.analyze_images import AlertError, analyze_images
+        from flows.analyze_images import analyze_images
+        from flows.asking import AlertError
+        from flows.backfill import backfill
 
         try:
-            return await analyze_images(
-                config, fresh=wish.fresh, retry=sorted(wish.retry), wait=wish.wait
-            )
+            if wish.work == "backfill":
+                return await backfill(
+                    config,
+                    select=wish.selection,
+                    fresh=wish.fresh,
+                    chunk_items=wish.chunks.items,
+                    pause_s=wish.chunks.pause_s,
+                    wait=wish.wait,
+                )
+            codes = list(wish.selection.codes)
+            return await analyze_images(config, fresh=wish.fresh, retry=codes, wait=wish.wait)
         except AlertError as error:  # the exit code and the summary say as much
             return error.summary
 
-    return _by_prefect(job, Watch(progress, stop, stop_on_signals))
+    return _by_prefect(job, Watch(progress, stop, stop_on_signals, say=say))
 
 
 def reparse_local(

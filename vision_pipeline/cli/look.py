@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from vision_pipeline.core.config import RunConfig
     from vision_pipeline.pipeline.estimate import Estimate
     from vision_pipeline.results.runs import RunStatus
+    from vision_pipeline.wiring.services import Wish
 
 PLAN_EPILOG = """
 Examples:
@@ -71,24 +72,31 @@ def _plan(
     Every pending image is read and prepared, so image tokens are exact and unreadable files known.
     """
     loaded = load_config(config, source=source, output=output, limit=limit, settings=settings)
+    from vision_pipeline.wiring.services import AS_USUAL
+
+    plan_ahead(loaded, AS_USUAL, as_json=as_json)
+
+
+def plan_ahead(config: RunConfig, wish: Wish, *, as_json: bool) -> None:
+    """Count what would be asked, and tell it."""
     from vision_pipeline.cli.display import Display
     from vision_pipeline.cli.engines import watched
     from vision_pipeline.wiring.watch import Watch, stop_on_signals
 
-    with Display(loaded.name) as display:
+    with Display(config.name) as display:
         watch = Watch(display.progress, display.stop, stop_on_signals)
-        found = watched(lambda: _estimate(loaded), watch)
+        found = watched(lambda: _estimate(config, wish), watch)
     if as_json:
         print_json(found.to_dict())
     else:
-        _print_plan(loaded, found)
+        _print_plan(config, found)
 
 
-async def _estimate(config: RunConfig) -> Estimate:
+async def _estimate(config: RunConfig, wish: Wish) -> Estimate:
     from vision_pipeline.pipeline.estimate import estimate
     from vision_pipeline.wiring.services import open_services
 
-    async with open_services(config, asks=False) as services:
+    async with open_services(config, wish, asks=False) as services:
         return await estimate(services)
 
 

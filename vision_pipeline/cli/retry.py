@@ -65,7 +65,6 @@ def _retry(
     asked anew. The same command finishes a retry that was cut off. Exit codes are those of `run`.
     """
     overrides = with_budget(settings, max_cost)
-    codes = [each.value for each in code or ErrorCode]
     if target.lower().endswith(RECIPE_SUFFIXES):
         config = load_config(Path(target), source=source, settings=overrides)
     else:
@@ -73,4 +72,8 @@ def _retry(
 
         file, recipe = latest_recipe(target)
         config = parse(recipe, file=file, source=source, output=target, settings=overrides)
-    work_through(config, engine, as_json=as_json, log_format=log_format, retry=codes, wait=wait)
+    from vision_pipeline.core.selection import FAILED, Selection
+    from vision_pipeline.wiring.services import Wish
+
+    wish = Wish(selection=Selection(codes=tuple(code)) if code else FAILED, wait=wait)
+    work_through(config, engine, wish, as_json=as_json, log_format=log_format)

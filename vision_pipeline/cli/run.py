@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -25,6 +24,7 @@ from vision_pipeline.cli.logs import Log, LogFormat, LogFormatOption
 
 if TYPE_CHECKING:
     from vision_pipeline.core.config import RunConfig
+    from vision_pipeline.wiring.services import Wish
 
 EPILOG = """
 Examples:
@@ -90,12 +90,24 @@ def _run(
     """
     overrides = with_budget(settings, max_cost)
     loaded = load_config(config, source=source, output=output, limit=limit, settings=overrides)
-    work_through(loaded, engine, as_json=as_json, log_format=log_format, fresh=fresh, wait=wait)
+    from vision_pipeline.wiring.services import Wish
+
+    wish = Wish(fresh=fresh, wait=wait)
+    work_through(loaded, engine, wish, as_json=as_json, log_format=log_format)
 
 
 def with_budget(settings: list[str] | None, max_cost: float | None) -> list[str]:
     """Settings, and `--max-cost` as one of them."""
     return [*(settings or []), *([] if max_cost is None else [f"budget.usd={max_cost}"])]
+
+
+def say(found: str) -> None:
+    """Show a person what a command has found out before it works."""
+    print(found, file=sys.stderr)
+
+
+def silence(_found: str) -> None:
+    """Where the log has it."""
 
 
 def is_by_prefect(engine: Engine) -> bool:
@@ -108,26 +120,24 @@ def is_by_prefect(engine: Engine) -> bool:
 def work_through(
     config: RunConfig,
     engine: Engine,
+    wish: Wish,
     *,
     as_json: bool,
     log_format: LogFormat | None = None,
-    fresh: bool = False,
-    retry: Collection[str] = (),
-    wait: bool = False,
 ) -> NoReturn:
     """Do the job, watched, tell what became of it, and end the process with its exit code."""
     # Heavy imports come after what can go wrong without them.
     from vision_pipeline.cli.display import Display, print_summary
     from vision_pipeline.cli.engines import run_local, run_prefect
-    from vision_pipeline.wiring.services import Wish
 
     with Log(log_format) if log_format else Display(config.name) as display:
         run = run_prefect if is_by_prefect(engine) else run_local
         summary = run(
             config,
-            Wish(fresh, frozenset(retry), wait),
+            wish,
             progress=display.progress,
             stop=display.stop,
+            say=silence if log_format else say,
         )
     if as_json:
         print_json(summary.to_dict())

@@ -21,6 +21,7 @@ class Stage(StrEnum):
     REQUEST_LIMIT = "request limit"
     TOKEN_LIMIT = "token limit"  # noqa: S105  (no password)
     PAUSE = "pause"
+    CHUNKS = "pause between chunks"
     OUTAGE = "outage"
     ENDPOINT = "endpoint"
     PREPARATION = "preparation"
@@ -124,6 +125,8 @@ class Activity:
             return ""
         if self.held_by is Stage.PAUSE:
             return f"the server is busy, next try in {left_s:.0f} s"
+        if self.held_by is Stage.CHUNKS:
+            return f"the next chunk begins in {left_s:.0f} s"
         return f"the {self.held_by} frees in {left_s:.0f} s"
 
     def charge(self) -> None:

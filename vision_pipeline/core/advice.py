@@ -26,6 +26,7 @@ _ADVICE = {
         "reading and preparing images binds: faster storage, more cores, or image.verify: structure"
     ),
     Stage.STORAGE: "writing binds: a faster disk for output.path and output.ledger",
+    Stage.CHUNKS: "the pauses between chunks took most of the time, as was wished",
     Stage.OTHER: "",
 }
 _SERVER = "the server's answers bind"

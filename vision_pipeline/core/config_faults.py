@@ -28,13 +28,18 @@ _NUMBERS = ("int_", "float_", "greater_than", "less_than", "finite_number")
 _BOUNDS = {"ge": "from {}", "gt": "above {}", "le": "to {}", "lt": "below {}"}
 
 
-def explain(fault: Mapping[str, Any]) -> str:
-    """One line for a fault as pydantic tells it: key, value and what is allowed."""
+def explain(fault: Mapping[str, Any], *, root: type[BaseModel] = RunConfig) -> str:
+    """One line for a fault as pydantic tells it: key, value and what is allowed.
+
+    Args:
+        fault: One of a `ValidationError`'s.
+        root: What was validated.
+    """
     path = fault["loc"]
     key = ".".join(map(str, path))
     match fault["type"]:
         case "extra_forbidden":
-            allowed = list(_section_at(path[:-1]).model_fields)
+            allowed = list(_section_at(root, path[:-1]).model_fields)
             known = ", ".join(allowed)
             return f"{key}: unknown key{nearest(str(path[-1]), allowed)}; known: {known}"
         case "missing":
@@ -43,7 +48,8 @@ def explain(fault: Mapping[str, Any]) -> str:
             told = str(fault["msg"]).removeprefix("Value error, ")
             return f"{key}: {told}" if key else told
         case _:
-            return f"{key}: {short(fault['input'])} is not allowed; allowed: {_allowed(fault)}"
+            allowed_values = _allowed(fault, root)
+            return f"{key}: {short(fault['input'])} is not allowed; allowed: {allowed_values}"
 
 
 def short(value: object) -> str:
@@ -52,12 +58,14 @@ def short(value: object) -> str:
     return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "..."
 
 
-def _allowed(fault: Mapping[str, Any]) -> str:
+def _allowed(fault: Mapping[str, Any], root: type[BaseModel]) -> str:
     kind, path = str(fault["type"]), fault["loc"]
     if kind in _KINDS:
         return _KINDS[kind]
     if kind.startswith(_NUMBERS):
-        return _number(_section_at(path[:-1]).model_fields[str(path[-1])])
+        return _number(_section_at(root, path[:-1]).model_fields[str(path[-1])])
+    if kind.startswith("datetime_"):
+        return "a time such as 2026-11-01 or 2026-11-01T08:30:00+01:00"
     return str(fault["msg"]).removeprefix("Input should be ")
 
 
@@ -73,8 +81,8 @@ def _number(field: FieldInfo) -> str:
     return " ".join([kind, *bounds]) + (", or null" if type(None) in types else "")
 
 
-def _section_at(path: Sequence[int | str]) -> type[BaseModel]:
-    section: type[BaseModel] = RunConfig
+def _section_at(root: type[BaseModel], path: Sequence[int | str]) -> type[BaseModel]:
+    section = root
     for part in path:
         # Only sections have unknown keys and numbers, and sections stand in nothing but sections.
         section = cast("type[BaseModel]", section.model_fields[str(part)].annotation)

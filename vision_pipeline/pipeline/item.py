@@ -77,7 +77,7 @@ async def _answer(asker: Asker, work: _Work) -> Answer:
     except ItemError as error:
         spending = work.spending
         is_recalled = spending.last is not None and not spending.paid
-        if error.code.is_transient or not (asker.services.retry and is_recalled):
+        if error.code.is_transient or not (asker.services.selection.codes and is_recalled):
             raise
     # A retry, and the reply that is stored brings the old error back: it is asked for anew.
     work.spending, work.repaired = Spending(), False

@@ -17,7 +17,7 @@ from vision_pipeline.core.dialogue import READING_VERSION
 from vision_pipeline.core.errors import ConfigError, SourceError
 from vision_pipeline.core.prompts import PromptTemplate
 from vision_pipeline.core.records import RESERVED_COLUMNS
-from vision_pipeline.pipeline.choice import Choice, choice_of
+from vision_pipeline.pipeline.choice import Choice
 from vision_pipeline.pipeline.services import BaseServices, Results, Services
 from vision_pipeline.pipeline.shard import answer_columns
 
@@ -32,15 +32,21 @@ class Run:
     Attributes:
         items: Items in the manifest; 0 if the source holds nothing new, and then nothing is
             written at all.
+        shard_rows: Items of each shard.
         pending: Shards without a result file, in order.
         resumed: Whether an earlier process began this run.
     """
 
     run_id: str
     items: int
-    shards: int
+    shard_rows: tuple[int, ...]
     pending: tuple[int, ...]
     resumed: bool
+
+    @property
+    def shards(self) -> int:
+        """How many."""
+        return len(self.shard_rows)
 
 
 class Work(Protocol):
@@ -94,17 +100,17 @@ def freeze_run(services: BaseServices, work: Work, *, now: datetime, token: str)
                 run_id,
                 itertools.chain([first], batches),
                 schema=first.schema,
-                shard_size=services.config.output.shard_size,
+                shard_size=services.chunks.shard_size(services.config.output.shard_size),
             )
             results.write_run(run_id, _begun(services, run_id, work, now) | {"items": items})
         services.progress.skipped = work.skipped()
     services.progress.begin(items)
     if not items:
-        return Run(run_id, items=0, shards=0, pending=(), resumed=resumed)
-    shards = results.shard_count(run_id)
+        return Run(run_id, items=0, shard_rows=(), pending=(), resumed=resumed)
+    rows = tuple(results.shard_rows(run_id))
     finished = results.finished_shards(run_id)
-    left = tuple(shard for shard in range(shards) if shard not in finished)
-    return Run(run_id, items=items, shards=shards, pending=left, resumed=resumed)
+    left = tuple(shard for shard in range(len(rows)) if shard not in finished)
+    return Run(run_id, items=items, shard_rows=rows, pending=left, resumed=resumed)
 
 
 class Pending:
@@ -121,15 +127,16 @@ class Pending:
     def __init__(self, services: Services) -> None:
         self._services = services
         self.identity = _identity(services)
-        self.is_overtaken = bool(services.retry)  # what runs since then mended is not retried
+        # What runs since then have answered is not asked again.
+        self.is_overtaken = services.selection.looks_back
         self.facts: Mapping[str, Any] = {
-            "retry": sorted(services.retry) if services.retry else None,
+            "selection": services.selection.told(),
             "abilities": services.abilities,
         }
         self._choice: Choice | None = None
-        self._batches = services.source.batches()
-        self._first = next(self._batches, None)
-        if self._first is None:
+        batches = services.source.batches()
+        first = next(batches, None)
+        if first is None:
             source = services.config.source
             told = ", ".join(f"{count} {why}" for why, count in self.skipped().items())
             passed_over = f" (passed over: {told})" if told else ""
@@ -137,11 +144,13 @@ class Pending:
             if self.skipped().get("archive"):
                 hint = "; to read archives, name them: source.path: FOLDER/*.tar or FOLDER/*.zip"
             raise SourceError(f"{source.path or source.manifest}: no images{passed_over}{hint}")
-        check_columns(services.question.template, self._first.schema.names)
+        check_columns(services.question.template, first.schema.names)
+        self._schema = first.schema
+        self._batches = itertools.chain([first], batches)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Record batches with fingerprints; iterating counts what is left alone."""
-        self._choice = choice_of(self._services)
+        self._choice = Choice(self._services, self._schema)
         for batch in self._limited():
             work = self._choice.of(batch)
             if work.num_rows:
@@ -155,9 +164,11 @@ class Pending:
         return {why: count for why, count in counts.items() if count}
 
     def _limited(self) -> Iterator[pa.RecordBatch]:
+        selection = self._services.selection
         # A retry is about errors, wherever in the source they are.
-        left = None if self._services.retry else self._services.config.source.limit
-        for batch in itertools.chain([self._first], self._batches):
+        limit = None if selection.codes else self._services.config.source.limit
+        left = min((each for each in (limit, selection.stop) if each is not None), default=None)
+        for batch in self._batches:
             if self._services.stop.cause is not None:  # raised while the source is being listed
                 raise self._services.stop.cause
             if left is None:
@@ -205,7 +216,7 @@ def _identity(services: Services) -> str:
         config.source.model_dump(mode="json"),
         services.question.sha256,
         services.fresh,
-        *([sorted(services.retry)] if services.retry else []),
+        *([] if services.selection.is_all else [services.selection.told()]),
     )
 
 

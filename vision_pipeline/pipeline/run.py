@@ -6,18 +6,21 @@ import asyncio
 import logging
 import math
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from time import monotonic
 from typing import Any, Protocol
 
+from vision_pipeline.core.activity import Stage
 from vision_pipeline.core.advice import advice
 from vision_pipeline.core.records import VisionRequest
 from vision_pipeline.pipeline.ask import Asker
 from vision_pipeline.pipeline.budget import Budget
 from vision_pipeline.pipeline.plan import Run, plan_run
+from vision_pipeline.pipeline.prospect import prospect
 from vision_pipeline.pipeline.services import BaseServices, Services
 from vision_pipeline.pipeline.tally import TALLIED, Tally
 
@@ -119,7 +122,13 @@ async def carry_out(services: Services, analyze: AnalyzeShard) -> Summary:
         asker = Asker(services, run.run_id, await _budget(services, run.run_id))
         return partial(analyze, asker)
 
-    return await accomplish(services, partial(plan_run, services), ready)
+    def plan(*, now: datetime, token: str) -> Run:
+        run = plan_run(services, now=now, token=token)
+        if not services.selection.is_all:
+            services.say(prospect(services, run))
+        return run
+
+    return await accomplish(services, plan, ready)
 
 
 async def accomplish(
@@ -152,7 +161,7 @@ async def accomplish(
 
 
 async def work_through(services: BaseServices, run: Run, do_shard: DoShard) -> None:
-    """Work on the pending shards, some at a time.
+    """Work on the pending shards, some at a time, with a pause between chunks.
 
     Args:
         services: Shared by all shards.
@@ -162,15 +171,32 @@ async def work_through(services: BaseServices, run: Run, do_shard: DoShard) -> N
     Raises:
         RunError: Why the run stopped early; everything so far is kept.
     """
-    services.progress.done = run.items - await _left(services, run)
-    turns = asyncio.Semaphore(_open_shards(services, run))
+    services.progress.done = run.items - sum(run.shard_rows[shard] for shard in run.pending)
+    for number, chunk in enumerate(services.chunks.cut(run.pending, run.shard_rows)):
+        if number:
+            await _pause(services)
+        await _work_on(services, chunk, do_shard, at_once=_open_shards(services, run))
+
+
+async def _pause(services: BaseServices) -> None:
+    seconds, activity = services.chunks.pause_s, services.progress.activity
+    activity.hold(Stage.CHUNKS, until_s=activity.now_s() + seconds)
+    with suppress(TimeoutError):
+        await asyncio.wait_for(services.stop.requested.wait(), seconds)
+    activity.hold(None)
+
+
+async def _work_on(
+    services: BaseServices, shards: Sequence[int], do_shard: DoShard, *, at_once: int
+) -> None:
+    turns = asyncio.Semaphore(at_once)
 
     async def one(shard: int) -> None:
         async with turns:
             if not services.stop.requested.is_set():
                 await do_shard(shard)
 
-    outcomes = await asyncio.gather(*map(one, run.pending), return_exceptions=True)
+    outcomes = await asyncio.gather(*map(one, shards), return_exceptions=True)
     failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
     if services.stop.cause is not None:
         raise services.stop.cause
@@ -198,17 +224,6 @@ async def _budget(services: Services, run_id: str) -> Budget:
     return Budget(
         limit_usd=limit, worst_usd=worst, spent_usd=await services.ledger.spent_usd(run_id)
     )
-
-
-async def _left(services: BaseServices, run: Run) -> int:
-    if not run.resumed:
-        return run.items
-
-    def count() -> int:
-        tables = (services.results.shard_items(run.run_id, shard) for shard in run.pending)
-        return sum(table.num_rows for table in tables)
-
-    return await asyncio.to_thread(count)
 
 
 def sum_up(services: BaseServices, run: Run, *, now: datetime, seconds: float) -> Summary:

@@ -22,6 +22,8 @@ from vision_pipeline.core.records import (
     SourceImage,
     StoredReply,
 )
+from vision_pipeline.core.selection import ALL, Selection
+from vision_pipeline.pipeline.chunks import WHOLE, Chunks
 from vision_pipeline.pipeline.progress import Progress
 from vision_pipeline.pipeline.stop import Stop
 
@@ -99,8 +101,8 @@ class Results(Protocol):
     def item_count(self, run_id: str) -> int:
         """How many items the manifest of that run has."""
 
-    def shard_count(self, run_id: str) -> int:
-        """How many shards that run has."""
+    def shard_rows(self, run_id: str) -> list[int]:
+        """How many items each shard of that run has."""
 
     def shard_items(self, run_id: str, shard: int) -> pa.Table:
         """The manifest's rows of one shard."""
@@ -125,8 +127,8 @@ class Results(Protocol):
     def settled(self, question_sha256: str, *, abilities: str) -> pa.Table:
         """Fingerprints, outcomes and image versions of items that need no work for a question."""
 
-    def failed(self, codes: Collection[str]) -> pa.StringArray:
-        """Ids of the items whose latest row is an error of these codes."""
+    def selected(self, selection: Selection) -> pa.StringArray:
+        """Ids of the items whose latest row a selection is about; raises ConfigError."""
 
     def earlier(self, questions: Collection[str], *, settled_in: Collection[str]) -> Earlier:
         """Each item by its latest row among those of some questions."""
@@ -160,8 +162,8 @@ class Earlier(Protocol):
 ORIGIN = pa.field("_origin", pa.struct([("run_id", pa.string()), ("shard", pa.int32())]))
 
 
-def tell_nobody(_run_id: str) -> None:
-    """Where nobody else is there to be told which run is worked on."""
+def tell_nobody(_text: str) -> None:
+    """Where nobody is there to be told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +175,7 @@ class BaseServices:
         abilities: What decides whether an item fails before any call: decoders and limits. A
             permanent failure under others is tried again.
         announce: Tells other commands which run is worked on.
+        chunks: How much is worked on at a time.
     """
 
     config: RunConfig
@@ -184,6 +187,7 @@ class BaseServices:
     stop: Stop
     abilities: str = ""
     announce: Callable[[str], None] = tell_nobody
+    chunks: Chunks = WHOLE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,8 +203,9 @@ class Services(BaseServices):
         max_image_bytes: The most bytes that it takes for one image, before base64.
         max_request_bytes: The most that it takes for all images of a request, before base64.
         fresh: Ask everything again: neither rows nor stored replies are reused.
-        retry: Error codes: the run is about the items whose latest row has one of them, and asks
-            again where a stored reply brings the error back. Empty for an ordinary run.
+        selection: Which items of the source the run is about. With error codes, it asks again where
+            a stored reply brings the error back.
+        say: Hears which items a selection comes to, before they are asked about.
         grace_s: How long requests on the wire may take to finish once the run stops.
     """
 
@@ -216,5 +221,6 @@ class Services(BaseServices):
     max_image_bytes: int = 10 * 1024 * 1024
     max_request_bytes: int = 40_000_000
     fresh: bool = False
-    retry: frozenset[str] = frozenset()
+    selection: Selection = ALL
+    say: Callable[[str], None] = tell_nobody
     grace_s: float = 20.0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import orjson
 import pyarrow as pa
@@ -43,7 +45,7 @@ class RunStatus:
         cost_usd: What they cost, or None where no row has a price.
         begun_at: UTC, in ISO 8601; None for a run of an early version.
         finished_at: Likewise; None for one that was cut off or is still at work.
-        retry: Of a retry, the error codes that it was about.
+        selection: What it was about, where that was not all of the source.
         reparse: Whether it read stored replies under another schema, and asked nobody.
     """
 
@@ -59,7 +61,7 @@ class RunStatus:
     begun_at: str | None = None
     finished_at: str | None = None
     finished: bool
-    retry: tuple[str, ...] = ()
+    selection: Mapping[str, Any] = field(default_factory=dict)
     reparse: bool = False
 
     def cells(self) -> tuple[str, ...]:
@@ -73,11 +75,17 @@ class RunStatus:
     @property
     def question(self) -> str:
         """What was asked, and whom."""
-        retry = ", retry" if self.retry else ""
-        if 0 < len(self.retry) <= _NAMED_CODES:
-            retry += f" of {', '.join(self.retry)}"
         reparse = ", reparse" if self.reparse else ""
-        return f"{self.prompt}, {self.model}{retry}{reparse}"
+        return f"{self.prompt}, {self.model}{self._about()}{reparse}"
+
+    def _about(self) -> str:
+        codes = self.selection.get("codes", ())
+        named = f" of {', '.join(codes)}" if len(codes) <= _NAMED_CODES else ""
+        if set(self.selection) == {"codes"}:
+            return f", retry{named}"
+        parts = [f"{key} {value}" for key, value in self.selection.items() if key != "codes"]
+        errors = [f"errors{named}"] if codes else []
+        return f", backfill by {', '.join([*parts, *errors])}" if parts else ""
 
     @property
     def times(self) -> str:
@@ -146,9 +154,15 @@ def _run(folder: Folder, rows: pa.Table, name: str) -> RunStatus:
         begun_at=document.get("started_at"),
         finished_at=finished_at,
         finished=finished_at is not None,
-        retry=tuple(document.get("retry") or ()),
+        selection=_selection(document),
         reparse=bool(document.get("reparse")),
     )
+
+
+def _selection(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    # Runs of an early version told of retries alone.
+    codes = document.get("retry")
+    return document.get("selection") or ({"codes": codes} if codes else {})
 
 
 def _total(column: pa.ChunkedArray) -> int:

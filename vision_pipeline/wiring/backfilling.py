@@ -1,7 +1,8 @@
-"""Earlier runs gone through again: opened without a source, a key or an endpoint."""
+"""Backfills: what one is told to do; a reparse opened without a source, a key or an endpoint."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from time import time
@@ -10,26 +11,41 @@ from vision_pipeline.adapters.output import OutputFolder
 from vision_pipeline.adapters.parquet.store import ResultStore
 from vision_pipeline.core.config import RunConfig
 from vision_pipeline.core.errors import ConfigError, OutputError
-from vision_pipeline.pipeline.backfill import ReparseServices
+from vision_pipeline.pipeline.chunks import WHOLE
+from vision_pipeline.pipeline.stored import ReparseServices
 from vision_pipeline.wiring.holding import holding
 from vision_pipeline.wiring.ledgers import open_ledger
 from vision_pipeline.wiring.library import load_catalogue, load_template
-from vision_pipeline.wiring.services import build_question
+from vision_pipeline.wiring.services import Wish, build_question
 from vision_pipeline.wiring.watch import current_watch
 
 
-def check_wish(*, reparse: bool) -> None:
-    """See that a backfill is told what to do; so far there is one thing.
+def check_wish(wish: Wish, *, reparse: bool) -> None:
+    """See that a backfill is told what to do, and only that.
 
     Raises:
         ConfigError: It is not.
     """
-    if not reparse:
+    chunks = wish.chunks
+    if reparse:
+        if wish.fresh or wish.work != "run" or chunks != WHOLE:
+            raise ConfigError(
+                "backfill: a reparse goes through all stored replies, without a call: it takes no "
+                "selection, no chunks and no `fresh`"
+            )
+    elif wish.selection.is_all:
         raise ConfigError(
-            "backfill: --reparse is required (of the flow, reparse=True): it reads the stored "
-            "replies of earlier runs under the schema of now, without a call. To ask a new "
-            "question about the same images, use `vision-pipeline run`"
+            "backfill: say which items: by time (since, until), by place (slice), by what an "
+            "earlier prompt or model answered (prompt, model), or by error (code); or reparse, "
+            "which reads the stored replies under the schema of now. About all of a source asks "
+            "`vision-pipeline run`"
         )
+    if chunks.items is not None and chunks.items < 1:
+        raise ConfigError(f"backfill: chunks of {chunks.items} items: allowed is at least 1")
+    if not 0 <= chunks.pause_s < math.inf:
+        raise ConfigError(f"backfill: a pause of {chunks.pause_s} s: allowed is 0 or more")
+    if chunks.pause_s and chunks.items is None:
+        raise ConfigError("backfill: a pause lies between chunks: say how many items one has")
 
 
 @asynccontextmanager

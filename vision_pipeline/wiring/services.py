@@ -26,7 +26,9 @@ from vision_pipeline.core.models import ModelSpec
 from vision_pipeline.core.prompts import PromptTemplate
 from vision_pipeline.core.protocol import BodyFormat, decoding_fields
 from vision_pipeline.core.question import Question
+from vision_pipeline.core.selection import ALL, Selection
 from vision_pipeline.core.tokens import DEFAULT_RULE
+from vision_pipeline.pipeline.chunks import WHOLE, Chunks
 from vision_pipeline.pipeline.services import Services, tell_nobody
 from vision_pipeline.wiring.holding import Announce, holding
 from vision_pipeline.wiring.images import abilities, open_images
@@ -85,15 +87,25 @@ class Wish:
 
     Attributes:
         fresh: Ask everything again.
-        retry: Ask only about items whose latest row has one of these error codes.
+        selection: Which items of the source it is about.
+        chunks: How much of it is worked on at a time.
         wait: Wait until no other command holds the output, instead of refusing.
         holds: Hold the output; not so in a process that works for one which does.
     """
 
     fresh: bool = False
-    retry: frozenset[str] = frozenset()
+    selection: Selection = ALL
+    chunks: Chunks = WHOLE
     wait: bool = False
     holds: bool = True
+
+    @property
+    def work(self) -> str:
+        """A word for it."""
+        if self.selection.is_all:
+            return "run"
+        is_retry = set(self.selection.told()) == {"codes"} and self.chunks == WHOLE
+        return "retry" if is_retry else "backfill"
 
 
 AS_USUAL = Wish()
@@ -145,7 +157,7 @@ async def open_services(
         folder.check_writable()
         announce: Announce = tell_nobody
         if asks and wish.holds:
-            work = f"{'retry' if wish.retry else 'run'} of {config.name}"
+            work = f"{wish.work} of {config.name}"
             held = holding(folder, watch, work=work, wait=wish.wait)
             announce = await stack.enter_async_context(held)
             folder.sweep(now_s=time())
@@ -184,7 +196,9 @@ async def open_services(
             max_request_bytes=taken.max_request_bytes,
             abilities=abilities(config),
             fresh=wish.fresh,
-            retry=wish.retry,
+            selection=wish.selection,
+            chunks=wish.chunks,
+            say=watch.say,
             announce=announce,
             grace_s=min(config.retry.timeout_s, watch.grace_s),
         )

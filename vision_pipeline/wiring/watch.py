@@ -19,8 +19,8 @@ def _no_signals(_stop: Stop) -> AbstractContextManager[None]:
     return nullcontext()
 
 
-def _to_nobody(_text: str) -> None:
-    pass
+def to_nobody(_text: str) -> None:
+    """Where nobody listens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Watch:
     stop: Stop
     signals: Callable[[Stop], AbstractContextManager[None]] = _no_signals
     grace_s: float = math.inf
-    say: Callable[[str], None] = _to_nobody
+    say: Callable[[str], None] = to_nobody
 
 
 _watched: ContextVar[Watch | None] = ContextVar("watched", default=None)

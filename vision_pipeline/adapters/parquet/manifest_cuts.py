@@ -15,6 +15,14 @@ def groups_per_shard(groups: int) -> int:
     return max(1, -(-groups // MAX_SHARDS))
 
 
+def shard_rows(metadata: pq.FileMetaData) -> list[int]:
+    """How many items each shard of a manifest has."""
+    groups = metadata.num_row_groups
+    sizes = [metadata.row_group(group).num_rows for group in range(groups)]
+    width = groups_per_shard(groups)
+    return [sum(sizes[first : first + width]) for first in range(0, groups, width)]
+
+
 def read_shards(
     manifest: pq.ParquetFile, shards: Iterable[int], *, columns: Sequence[str] | None
 ) -> pa.Table:

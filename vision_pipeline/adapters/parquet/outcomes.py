@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vision_pipeline.core.errors import ErrorCode
+from vision_pipeline.core.errors import ConfigError, ErrorCode
+from vision_pipeline.core.selection import Selection
 
 SETTLED = pa.schema(
     [
@@ -26,7 +25,6 @@ SETTLED_COLUMNS = (
     "image_version",
     "images",
 )
-FAILED_COLUMNS = ("item_id", "error_code")
 _PERMANENT = [code.value for code in ErrorCode if not code.is_transient]
 _UNREAD = [code.value for code in ErrorCode if code.is_of_image]
 
@@ -128,21 +126,78 @@ class Settlement:
         return self._kept.table()
 
 
-class Failures:
-    """The items whose latest row is an error, from the rows of all runs, oldest first."""
+class Matches:
+    """The items whose latest row a selection is about, from the rows of all runs, oldest first.
 
-    def __init__(self, codes: Collection[str]) -> None:
-        self._codes = pa.array(sorted(codes), pa.string())
+    Without error codes these are rows with an answer.
+
+    Args:
+        selection: Its parts that go by rows; the others are not looked at.
+
+    Attributes:
+        columns: What is read of the rows.
+    """
+
+    def __init__(self, selection: Selection) -> None:
+        self._selection = selection
+        self._codes = pa.array(sorted(selection.codes), pa.string())
+        self._prompts: set[str] = set()
+        self._models: set[str] = set()
         self._kept = _Kept(pa.schema([("item_id", pa.string())]))
+        self.columns = (
+            "item_id",
+            "error_code" if selection.codes else "status",
+            *(("prompt", "prompt_version") if selection.prompt else ()),
+            *(("model",) if selection.model else ()),
+        )
 
-    def add(self, rows: pa.Table, *, run_id: str) -> None:
-        """Add the rows of a file, with `FAILED_COLUMNS`."""
-        failed = pc.is_in(pc.cast(rows["error_code"], pa.string()), self._codes)
-        self._kept.add(rows["item_id"], run_id, rows.select(["item_id"]), failed)
+    def add(self, rows: pa.Table, *, run_id: str, model: str) -> None:
+        """Add the rows of a file.
+
+        Args:
+            rows: `columns`.
+            run_id: Whose rows they are.
+            model: The one that the run asked, whatever its server calls it.
+        """
+        if self._selection.codes:
+            keep = pc.is_in(pc.cast(rows["error_code"], pa.string()), self._codes)
+        else:
+            keep = _equal(rows["status"], "ok")
+        if self._selection.prompt:
+            keep = pc.and_(keep, self._is_by_prompt(rows, self._selection.prompt))
+        if self._selection.model:
+            keep = pc.and_(keep, self._is_by_model(rows, model, self._selection.model))
+        self._kept.add(rows["item_id"], run_id, rows.select(["item_id"]), keep)
 
     def item_ids(self) -> pa.StringArray:
-        """Their ids."""
+        """Their ids.
+
+        Raises:
+            ConfigError: No run asked such a prompt, or such a model.
+        """
+        prompt, model = self._selection.prompt, self._selection.model
+        known = self._prompts | {each.partition("@")[0] for each in self._prompts}
+        if prompt and prompt not in known:
+            raise ConfigError(_unknown("prompt", prompt, self._prompts))
+        if model and model not in self._models:
+            raise ConfigError(_unknown("model", model, self._models))
         return self._kept.table()["item_id"].combine_chunks()
+
+    def _is_by_prompt(self, rows: pa.Table, wanted: str) -> pa.ChunkedArray:
+        names, versions = (pc.cast(rows[each], pa.string()) for each in self.columns[2:4])
+        asked = pc.binary_join_element_wise(names, versions, "@")
+        self._prompts.update(pc.unique(asked).drop_null().to_pylist())
+        return pc.equal(asked if "@" in wanted else names, wanted)
+
+    def _is_by_model(self, rows: pa.Table, asked: str, wanted: str) -> pa.ChunkedArray:
+        named = pc.cast(rows["model"], pa.string())
+        self._models |= {asked, *pc.unique(named).drop_null().to_pylist()}
+        return pc.or_(pc.fill_null(pc.equal(named, wanted), fill_value=False), asked == wanted)
+
+
+def _unknown(what: str, wanted: str, known: set[str]) -> str:
+    there = ", ".join(sorted(known)) or "none"
+    return f"{what}: no run here asked {wanted}; there are: {there}"
 
 
 def versions_of(rows: pa.Table) -> pa.Array:

@@ -12,18 +12,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vision_pipeline.adapters.parquet.earlier import ORIGIN_NAME, EarlierItems
-from vision_pipeline.adapters.parquet.manifest_cuts import groups_per_shard, read_shards, regroup
-from vision_pipeline.adapters.parquet.outcomes import (
-    FAILED_COLUMNS,
-    SETTLED_COLUMNS,
-    Failures,
-    Settlement,
-)
+from vision_pipeline.adapters.parquet.manifest_cuts import read_shards, regroup, shard_rows
+from vision_pipeline.adapters.parquet.outcomes import SETTLED_COLUMNS, Matches, Settlement
 from vision_pipeline.adapters.parquet.shard_files import ShardFile, shard_files, shard_name
 from vision_pipeline.adapters.parquet.table import result_table
 from vision_pipeline.core.columns import ColumnType
 from vision_pipeline.core.errors import OutputError, PipelineError
 from vision_pipeline.core.records import RESERVED_COLUMNS, Row
+from vision_pipeline.core.selection import Selection
 
 # What a store is asked for at a time; a disk has no such blocks.
 _BLOCK_BYTES = 1024 * 1024
@@ -105,11 +101,10 @@ class ResultStore:
         with self._manifest(run_id) as manifest:
             return int(manifest.metadata.num_rows)
 
-    def shard_count(self, run_id: str) -> int:
-        """How many shards that run has."""
+    def shard_rows(self, run_id: str) -> list[int]:
+        """How many items each shard of that run has."""
         with self._manifest(run_id) as manifest:
-            groups = manifest.num_row_groups
-        return int(-(-groups // groups_per_shard(groups)))
+            return shard_rows(manifest.metadata)
 
     def shard_items(self, run_id: str, shard: int) -> pa.Table:
         """The manifest's rows of one shard, all columns."""
@@ -166,13 +161,18 @@ class ResultStore:
                     settlement.add(rows, prints["_fingerprint"], run_id=run_id, abilities=its)
         return settlement.table()
 
-    def failed(self, codes: Collection[str]) -> pa.StringArray:
-        """Ids of the items whose latest row is an error of these codes, whatever was asked."""
-        failures = Failures(codes)
+    def selected(self, selection: Selection) -> pa.StringArray:
+        """Ids of the items whose latest row a selection is about, whatever was asked.
+
+        Raises:
+            ConfigError: No run asked such a prompt, or such a model.
+        """
+        matches = Matches(selection)
         for run_id in self.run_ids():
-            for _, rows in self._parts(run_id, FAILED_COLUMNS):
-                failures.add(rows, run_id=run_id)
-        return failures.item_ids()
+            asked = self.read_run(run_id).get("config", {}).get("model", {}).get("name", "")
+            for _, rows in self._parts(run_id, matches.columns):
+                matches.add(rows, run_id=run_id, model=asked)
+        return matches.item_ids()
 
     def earlier(self, questions: Collection[str], *, settled_in: Collection[str]) -> EarlierItems:
         """Each item by its latest row among those of some questions.

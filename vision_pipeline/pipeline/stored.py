@@ -1,4 +1,4 @@
-"""Earlier runs gone through again; so far, to read their stored replies under another schema."""
+"""Earlier runs gone through again, to read their stored replies under another schema."""
 
 from __future__ import annotations
 
