@@ -42,7 +42,7 @@ Examples:
 
     vision-pipeline backfill configs/receipts.yaml --since 2026-10-01 --until 2026-11-01 --dry-run
 
-    vision-pipeline backfill configs/receipts.yaml --prompt receipt@1 --chunk 5000 --pause 600
+    vision-pipeline backfill configs/receipts.yaml --prompt receipt_fields@1 --chunk 5000 --pause 600
 
     vision-pipeline backfill configs/receipts.yaml --code invalid_answer --max-cost 5
 
