@@ -14,6 +14,7 @@ from vision_pipeline.adapters.output import OutputFolder
 from vision_pipeline.adapters.parquet import compaction
 from vision_pipeline.adapters.parquet.compaction import STAGING_NAME, compact_run
 from vision_pipeline.adapters.parquet.exchange import exchange
+from vision_pipeline.adapters.parquet.history import History
 from vision_pipeline.adapters.parquet.shard_files import merged_name, shard_files, shard_name
 from vision_pipeline.core.columns import Scalar
 from vision_pipeline.core.errors import ErrorCode, OutputError, StorageError
@@ -75,12 +76,12 @@ def test_many_files_become_one_with_the_same_rows(root):
 
 def test_what_counts_as_done_settled_and_failed_stays(root, outputs):
     store = outputs.store
-    before = store.settled("q")["_fingerprint"].to_pylist()
+    before = History(store).settled("q")["_fingerprint"].to_pylist()
     compact_run(root, FIRST, target_bytes=LARGE)
     assert store.finished_shards(FIRST) == set(range(10))
-    assert store.settled("q")["_fingerprint"].to_pylist() == before
+    assert History(store).settled("q")["_fingerprint"].to_pylist() == before
     assert len(before) == 9
-    assert store.selected(Selection(codes=(ErrorCode.TIMEOUT,))).to_pylist() == ["03"]
+    assert History(store).selected(Selection(codes=(ErrorCode.TIMEOUT,))).to_pylist() == ["03"]
     assert read_status(outputs.root).errors == {"timeout": 1}
 
 
@@ -124,7 +125,7 @@ def test_a_shard_that_was_removed_stays_to_be_done(root, outputs):
     compact_run(root, FIRST, target_bytes=LARGE)
     assert files(root) == ["shards-00000-00003.parquet", "shards-00005-00009.parquet"]
     assert outputs.store.finished_shards(FIRST) == set(range(10)) - {4}
-    assert "04" not in outputs.store.settled("q")["_fingerprint"].to_pylist()
+    assert "04" not in History(outputs.store).settled("q")["_fingerprint"].to_pylist()
 
 
 def test_files_of_somebody_else_are_kept(root):
@@ -254,11 +255,11 @@ def test_a_reader_whose_files_were_replaced_lists_them_again(outputs, compacted_
 def test_a_plan_whose_files_were_replaced_lists_them_again(outputs, compacted_after_listing):
     wanted = [name for name in NAMES if name != "03"]
     compacted_after_listing(OutputFolder)
-    assert outputs.store.settled("q")["_fingerprint"].to_pylist() == wanted
+    assert History(outputs.store).settled("q")["_fingerprint"].to_pylist() == wanted
 
 
 def test_a_plan_that_has_read_half_of_the_old_files_reads_the_rest_of_the_new_ones(root, outputs):
-    parts = outputs.store._parts(FIRST, ["item_id"])
+    parts = outputs.store.run_parts(FIRST, ["item_id"])
     seen = [next(parts) for _ in range(4)]
     compact_run(root, FIRST, target_bytes=LARGE)
     seen += parts
@@ -271,7 +272,7 @@ def test_a_file_that_is_gone_for_good_is_named(root, outputs, monkeypatch):
     ghost = "shard-00099.parquet"
     monkeypatch.setattr(OutputFolder, "names", lambda self, folder: [*names(self, folder), ghost])
     with pytest.raises(OutputError, match=f"{ghost}: cannot be read"):
-        outputs.store.selected(Selection(codes=(ErrorCode.TIMEOUT,)))
+        History(outputs.store).selected(Selection(codes=(ErrorCode.TIMEOUT,)))
 
 
 def test_other_runs_are_not_touched(root, outputs):

@@ -5,6 +5,7 @@ import pytest
 
 from vision_pipeline.adapters.output import OutputFolder
 from vision_pipeline.adapters.parquet.compaction import compact_run
+from vision_pipeline.adapters.parquet.history import History
 from vision_pipeline.adapters.parquet.store import ResultStore
 from vision_pipeline.core.columns import Scalar
 from vision_pipeline.core.errors import OutputError
@@ -42,7 +43,7 @@ class Folder:
         store.write_run(run_id, {"run_id": run_id})
 
     def earlier(self, *questions, settled_in=()):
-        return self.store.earlier(questions, settled_in=settled_in)
+        return History(self.store).earlier(questions, settled_in=settled_in)
 
     def listed(self, *questions, settled_in=()):
         """Fingerprints of the listed items, and where their rows are."""

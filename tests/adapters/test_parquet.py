@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vision_pipeline.adapters.output import OutputFolder
+from vision_pipeline.adapters.parquet.history import History
 from vision_pipeline.adapters.parquet.manifest_cuts import MAX_SHARDS
 from vision_pipeline.adapters.parquet.store import ResultStore
 from vision_pipeline.adapters.parquet.table import (
@@ -336,13 +337,13 @@ def test_damaged_manifests_and_shards_are_named(on_disk, output, content):
 
 
 def settled(store, question="q1"):
-    table = store.settled(question)
+    table = History(store).settled(question)
     prints, answers = table["_fingerprint"].to_pylist(), table["is_answer"].to_pylist()
     return dict(zip(prints, answers, strict=True))
 
 
 def test_nothing_is_settled_at_first(store):
-    found = store.settled("q1")
+    found = History(store).settled("q1")
     assert (found.num_rows, found.schema.names) == (
         0,
         ["_fingerprint", "is_answer", "is_unread", "versions"],
@@ -353,7 +354,7 @@ def test_settled_items_tell_the_versions_of_their_images(store):
     group = ({"uri": "a", "version": "v1"}, {"uri": "b", "version": None})
     whole_run(store, "r1", {"item_id": "a", "image_version": "v7"}, {"item_id": "b"})
     whole_run(store, "r2", {"item_id": "c", "images": group}, {"item_id": "d"})
-    versions = store.settled("q1")["versions"].to_pylist()
+    versions = History(store).settled("q1")["versions"].to_pylist()
     assert versions == [["v7"], [None], ["v1", None], [None]]
 
 
@@ -436,7 +437,7 @@ def test_many_runs_settle_what_their_latest_rows_say(store):
 
 
 def failures(store, *codes):
-    return store.selected(Selection(codes=tuple(codes))).to_pylist()
+    return History(store).selected(Selection(codes=tuple(codes))).to_pylist()
 
 
 def test_nothing_has_failed_at_first(store):

@@ -8,6 +8,7 @@ import pytest
 
 from tests.fakes import ListSource, MemoryImages, MemoryLedger, ScriptedModel, TextPreparer
 from vision_pipeline.adapters.output import OutputFolder
+from vision_pipeline.adapters.parquet.history import History
 from vision_pipeline.adapters.parquet.store import ResultStore
 from vision_pipeline.core.config import RunConfig
 from vision_pipeline.core.models import Price
@@ -65,6 +66,7 @@ class Bench:
         )
         template = parse_template(self.template, file="p.md")
         question = Question(template, "m", {"max_tokens": 50}, {}, "fake", DEFAULT_RULE)
+        results = ResultStore(OutputFolder(self.root))
         return Services(
             config=config,
             question=question,
@@ -75,7 +77,8 @@ class Bench:
             preparer=self.preparer,
             model=self.model,
             ledger=self.ledger,
-            results=ResultStore(OutputFolder(self.root)),
+            results=results,
+            history=History(results),
             progress=Progress(),
             slots=asyncio.Semaphore(self.slots),
             preparing=asyncio.Semaphore(4),

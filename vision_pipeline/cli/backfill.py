@@ -42,7 +42,7 @@ Examples:
 
     vision-pipeline backfill configs/receipts.yaml --since 2026-10-01 --until 2026-11-01 --dry-run
 
-    vision-pipeline backfill configs/receipts.yaml --prompt receipt_fields@1 --chunk 5000 --pause 600
+    vision-pipeline backfill configs/receipts.yaml --prompt receipt_fields@1 --chunk 5000 --pause 60
 
     vision-pipeline backfill configs/receipts.yaml --code invalid_answer --max-cost 5
 
@@ -153,7 +153,7 @@ def _backfill(
             raise ConfigError("backfill: --reparse makes no call: it needs no --dry-run")
         _reparse(loaded, engine, as_json=as_json, log_format=log_format, wait=wait)
     if dry_run:
-        from vision_pipeline.cli.look import plan_ahead
+        from vision_pipeline.cli.plan import plan_ahead
 
         plan_ahead(loaded, wish, as_json=as_json)
     else:

@@ -7,7 +7,18 @@ from typing import Annotated
 import typer
 
 from vision_pipeline import __version__
-from vision_pipeline.cli import backfill, compact, emulator, ledger, look, retry, run, serve, setup
+from vision_pipeline.cli import (
+    backfill,
+    compact,
+    emulator,
+    ledger,
+    look,
+    plan,
+    retry,
+    run,
+    serve,
+    setup,
+)
 
 app = typer.Typer(
     name="vision-pipeline",
@@ -41,6 +52,7 @@ def _options(
 
 
 run.register(app)
+plan.register(app)
 retry.register(app)
 backfill.register(app)
 serve.register(app)

@@ -1,4 +1,4 @@
-"""The commands that look and change nothing: `plan`, `status` and `runs`."""
+"""The commands that look at an output folder: `status` and `runs`."""
 
 from __future__ import annotations
 
@@ -8,32 +8,16 @@ from typing import TYPE_CHECKING
 import typer
 
 from vision_pipeline.cli.arguments import (
-    ConfigArgument,
     JsonOption,
-    LimitOption,
     OutputArgument,
-    OutputOption,
-    SetOption,
-    SourceOption,
-    load_config,
     print_json,
 )
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from vision_pipeline.core.config import RunConfig
-    from vision_pipeline.pipeline.estimate import Estimate
     from vision_pipeline.results.runs import RunStatus
-    from vision_pipeline.wiring.services import Wish
 
-PLAN_EPILOG = """
-Examples:
-
-    vision-pipeline plan configs/receipts.yaml
-
-    vision-pipeline plan configs/receipts.yaml --source scans/ --json
-"""
 STATUS_EPILOG = """
 Examples:
 
@@ -53,94 +37,8 @@ Examples:
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command("plan", epilog=PLAN_EPILOG)(_plan)
     app.command("status", epilog=STATUS_EPILOG)(_status)
     app.command("runs", epilog=RUNS_EPILOG)(_runs)
-
-
-def _plan(
-    config: ConfigArgument,
-    source: SourceOption = None,
-    output: OutputOption = None,
-    limit: LimitOption = None,
-    settings: SetOption = None,
-    *,
-    as_json: JsonOption = False,
-) -> None:
-    """Count what `run` would ask, without a call.
-
-    Every pending image is read and prepared, so image tokens are exact and unreadable files known.
-    """
-    loaded = load_config(config, source=source, output=output, limit=limit, settings=settings)
-    from vision_pipeline.wiring.services import AS_USUAL
-
-    plan_ahead(loaded, AS_USUAL, as_json=as_json)
-
-
-def plan_ahead(config: RunConfig, wish: Wish, *, as_json: bool) -> None:
-    """Count what would be asked, and tell it."""
-    from vision_pipeline.cli.display import Display
-    from vision_pipeline.cli.engines import watched
-    from vision_pipeline.wiring.watch import Watch, stop_on_signals
-
-    with Display(config.name) as display:
-        watch = Watch(display.progress, display.stop, stop_on_signals)
-        found = watched(lambda: _estimate(config, wish), watch)
-    if as_json:
-        print_json(found.to_dict())
-    else:
-        _print_plan(config, found)
-
-
-async def _estimate(config: RunConfig, wish: Wish) -> Estimate:
-    from vision_pipeline.pipeline.estimate import estimate
-    from vision_pipeline.wiring.services import open_services
-
-    async with open_services(config, wish, asks=False) as services:
-        return await estimate(services)
-
-
-def _rule(config: RunConfig) -> str:
-    """How image tokens are counted."""
-    from vision_pipeline.wiring.library import load_catalogue
-
-    if load_catalogue().find(config.model.name) is not None:
-        return "exact"
-    return f"by the default rule; {config.model.name} is not in models.yaml"
-
-
-def _print_plan(config: RunConfig, found: Estimate) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(justify="right")
-    table.add_column()
-    for number, what in (
-        (found.items, "items in the source"),
-        (found.already_answered, "answered before, left alone"),
-        (found.already_failed, "failed before for good, left alone"),
-        (found.from_ledger, "answered from the ledger, without a call"),
-        (found.duplicates, "ask the same as another item, asked once"),
-        (found.errors.total(), "error rows without a call"),
-        (found.to_ask, "calls"),
-        (found.image_tokens, f"image tokens, {_rule(config)}"),
-        (found.text_tokens, "text tokens, estimated"),
-        (found.input_usd, "USD for these input tokens at list price; answers cost extra"),
-        (found.sent_bytes, "bytes of images to send"),
-    ):
-        if number is not None:
-            shown = f"{number:,.4f}" if isinstance(number, float) else f"{number:,}"
-            table.add_row(shown, what)
-    console = Console()
-    console.print(f"[bold]{config.name}[/bold]: {config.model.name}, prompt {config.prompt}")
-    console.print(table)
-    if found.errors:
-        from vision_pipeline.cli.display import error_table
-
-        console.print(error_table(dict(found.errors), found.examples))
-    for why, number in found.skipped.items():
-        console.print(f"passed over in the source: {number} {why}", markup=False)
 
 
 def _status(

@@ -23,10 +23,10 @@ class Choice:
     """
 
     def __init__(self, services: Services, schema: pa.Schema) -> None:
-        self._selector = Selector(services.selection, services.results, schema)
+        self._selector = Selector(services.selection, services.history, schema)
         outcomes = None
         if not (services.fresh or services.selection.codes):
-            outcomes = services.results.settled(
+            outcomes = services.history.settled(
                 services.question.sha256, abilities=services.abilities
             )
         self._settled = Settled(outcomes, services.is_changed)

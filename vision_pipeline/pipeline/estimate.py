@@ -1,18 +1,43 @@
-"""What a run would ask: the same work up to the first call."""
+"""What a run would ask: the same work up to the first call, or to a few of them."""
 
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from vision_pipeline.core.errors import ItemError
-from vision_pipeline.core.records import Item, PreparedImage, SeenImage
-from vision_pipeline.pipeline.item import pose
+from vision_pipeline.core.errors import ErrorCode, ItemError
+from vision_pipeline.core.forecast import moments
+from vision_pipeline.core.protocol import BrokenReplyError, read_reply
+from vision_pipeline.core.records import (
+    Item,
+    PreparedImage,
+    Row,
+    SeenImage,
+    StoredReply,
+    VisionRequest,
+)
+from vision_pipeline.core.usage import Usage
+from vision_pipeline.pipeline.ask import Asker
+from vision_pipeline.pipeline.forecasting import (
+    Alternative,
+    Bounds,
+    Calls,
+    Forecast,
+    forecast,
+    known_limits,
+)
+from vision_pipeline.pipeline.item import analyze_item, pose
 from vision_pipeline.pipeline.plan import Pending
+from vision_pipeline.pipeline.run import budget_of
 from vision_pipeline.pipeline.services import Services
 from vision_pipeline.pipeline.shard import to_item
+
+UNKNOWN_CONTEXT_TOKENS = 262_144  # of a model that the catalogue does not know
+SAMPLE_RUN = "sample"  # in the ledger: who paid
 
 
 @dataclass(slots=True)
@@ -27,10 +52,11 @@ class Estimate:
         duplicates: Items that ask the same as another one of this plan.
         image_tokens: Exact, of the images that would be sent.
         text_tokens: Estimated, of prompt and system text.
-        input_usd: List price of those input tokens, or None for a model without one.
         sent_bytes: Size of the images that would be sent, before base64.
         errors: Items that would become error rows without a call, by code.
         examples: For each of these codes, an item that has it, and its detail.
+        sampled: Items that were asked about, to learn what replies take; they are none of `to_ask`.
+        forecast: What the calls will take.
     """
 
     items: int = 0
@@ -43,83 +69,204 @@ class Estimate:
     text_tokens: int = 0
     source_bytes: int = 0
     sent_bytes: int = 0
-    input_usd: float | None = None
     errors: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, int] = field(default_factory=dict)
+    sampled: int = 0
+    sample_usd: float | None = None
+    forecast: Forecast | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self)
 
 
-async def estimate(services: Services) -> Estimate:
-    """Prepare every pending item and count, without a call and without writing.
+async def estimate(
+    services: Services, *, alternatives: Sequence[Alternative] = (), sample: int = 0
+) -> Estimate:
+    """Prepare every pending item and count, without writing a row.
+
+    Args:
+        services: Opened without asking anybody, but for a sample.
+        alternatives: Other settings, to be compared.
+        sample: Ask about so many of the items, drawn evenly, to learn what replies take. They are
+            paid for, and kept in the ledger, so that a run does not pay for them again.
 
     Raises:
         SourceError: The source cannot be listed, or holds no image.
         ConfigError: Columns of the source and the prompt do not fit together.
         StoppedError: It was asked to stop.
+        RunError: Of a sample: nothing more can be asked.
     """
-    pending = Pending(services)
-    found = Estimate()
-    seen: set[str] = set()
-    tasks: set[asyncio.Task[None]] = set()
-
-    async def one(item: Item) -> None:
-        try:
-            await _count(services, item, found, seen)
-        finally:
-            services.slots.release()
-
-    batches = pending.batches()
-    while (batch := await asyncio.to_thread(next, batches, None)) is not None:
-        for record in batch.to_pylist():
-            await services.slots.acquire()
-            if services.stop.cause is not None:
-                raise services.stop.cause
-            task = asyncio.create_task(one(to_item(record)))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
-    await asyncio.gather(*tasks)
-    progress = services.progress
-    found.already_answered, found.already_failed = (
-        progress.already_answered,
-        progress.already_failed,
+    count = _Count(services, alternatives, sample)
+    await count.through()
+    found = count.found
+    usage = count.known
+    if count.drawn:
+        usage += await _ask(services, count)
+    if not usage.replies:
+        usage = await asyncio.to_thread(services.history.usage, services.question)
+    config = services.config
+    limits = await asyncio.to_thread(known_limits, services.results)
+    found.forecast = forecast(
+        Calls(found.to_ask, found.image_tokens, found.text_tokens, count.other_tokens),
+        usage,
+        price=services.price,
+        bounds=Bounds(
+            max_tokens=config.model.max_tokens,
+            max_in_flight=config.limits.max_in_flight,
+            context_tokens=services.context_tokens or UNKNOWN_CONTEXT_TOKENS,
+            requests_per_minute=_number(config.limits.requests_per_minute)
+            or limits.get("requests_per_minute"),
+            tokens_per_minute=_number(config.limits.tokens_per_minute)
+            or limits.get("tokens_per_minute"),
+        ),
+        alternatives=alternatives,
     )
-    found.items += found.already_answered + found.already_failed
-    found.skipped = pending.skipped()
-    if services.price is not None:
-        tokens = found.image_tokens + found.text_tokens
-        found.input_usd = services.price.cost_usd(
-            prompt_tokens=tokens, completion_tokens=0, cached_tokens=0
-        )
     return found
 
 
-async def _count(services: Services, item: Item, found: Estimate, seen: set[str]) -> None:
-    found.items += 1
-    services.progress.done += 1
-    images: list[SeenImage] = []
-    try:
-        request = await pose(services, item, images)
-    except ItemError as error:
-        found.errors[error.code] += 1
-        found.examples.setdefault(error.code, f"{item.item_id}: {error.detail}")
-        return
-    key = request.idempotency_key
-    if key in seen:
-        found.duplicates += 1
-        return
-    seen.add(key)
-    if not services.fresh and await services.ledger.recall(key) is not None:
+def _number(limit: int | str) -> float | None:
+    return None if isinstance(limit, str) else float(limit)
+
+
+async def _ask(services: Services, count: _Count) -> Usage:
+    """What replies about the drawn items take; they are asked about no more."""
+    found = count.found
+    asker = Asker(services, SAMPLE_RUN, await budget_of(services, SAMPLE_RUN))
+    asked = [analyze_item(asker, each.item, shard=0) for each in count.drawn]
+    rows = await asyncio.gather(*asked)
+    for row, each in zip(rows, count.drawn, strict=True):
+        if row.prompt_tokens is None:
+            continue
+        found.to_ask -= 1
         found.from_ledger += 1
-        return
-    found.to_ask += 1
-    tokens = sum(services.question.image_tokens(image) for image in request.images)
-    found.image_tokens += tokens
-    found.text_tokens += request.estimated_tokens - tokens
-    for image in images:
-        if isinstance(image, PreparedImage):
-            found.source_bytes += image.source_bytes
-            found.sent_bytes += len(image.data)
+        found.sampled += 1
+        count.take_back(each)
+    costs = [row.cost_usd for row in rows if row.cost_usd is not None]
+    found.sample_usd = sum(costs) if costs else None
+    return _usage(rows)
+
+
+def _usage(rows: Sequence[Row]) -> Usage:
+    replied = [row for row in rows if row.prompt_tokens is not None]
+    return Usage(
+        moments(row.completion_tokens or 0 for row in replied),
+        moments((row.prompt_tokens or 0) - (row.estimated_tokens or 0) for row in replied),
+        sum(row.latency_s or 0.0 for row in replied),
+    )
+
+
+def _usage_of(stored: StoredReply, request: VisionRequest) -> Usage:
+    """What a stored reply took; nothing where it is none that can be read."""
+    try:
+        reply = read_reply(stored.received.body)
+    except BrokenReplyError:
+        return Usage()
+    extra = reply.prompt_tokens - request.estimated_tokens
+    seconds = stored.received.latency_s
+    return Usage(moments([reply.completion_tokens]), moments([extra]), seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """An item of the sample, and what it added to the counts."""
+
+    item: Item
+    image_tokens: int
+    text_tokens: int
+    other_tokens: Counter[str]
+    sent_bytes: int
+
+
+class _Count:
+    """Goes through the pending items."""
+
+    def __init__(self, services: Services, alternatives: Sequence[Alternative], most: int) -> None:
+        self.found = Estimate()
+        self.other_tokens: Counter[str] = Counter()
+        self.drawn: list[_Drawn] = []
+        self.known = Usage(basis="this question")
+        self._services = services
+        self._alternatives = alternatives
+        self._most_drawn = most
+        self._dice = random.Random(0)
+        self._seen: set[str] = set()
+
+    async def through(self) -> None:
+        """Count them all."""
+        services, found = self._services, self.found
+        pending = await asyncio.to_thread(Pending, services)
+        tasks: set[asyncio.Task[None]] = set()
+        batches = pending.batches()
+        while (batch := await asyncio.to_thread(next, batches, None)) is not None:
+            for record in batch.to_pylist():
+                await services.slots.acquire()
+                if services.stop.cause is not None:
+                    raise services.stop.cause
+                task = asyncio.create_task(self._one(to_item(record)))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+        await asyncio.gather(*tasks)
+        progress = services.progress
+        found.already_answered = progress.already_answered
+        found.already_failed = progress.already_failed
+        found.items += found.already_answered + found.already_failed
+        found.skipped = pending.skipped()
+
+    def take_back(self, drawn: _Drawn) -> None:
+        """Count the tokens of an item no more."""
+        self.found.image_tokens -= drawn.image_tokens
+        self.found.text_tokens -= drawn.text_tokens
+        self.found.sent_bytes -= drawn.sent_bytes
+        self.other_tokens.subtract(drawn.other_tokens)
+
+    async def _one(self, item: Item) -> None:
+        try:
+            await self._add(item)
+        finally:
+            self._services.slots.release()
+
+    async def _add(self, item: Item) -> None:
+        services, found = self._services, self.found
+        found.items += 1
+        services.progress.done += 1
+        images: list[SeenImage] = []
+        try:
+            request = await pose(services, item, images)
+        except ItemError as error:
+            self._fail(item, error.code, error.detail)
+            return
+        key = request.idempotency_key
+        if key in self._seen:
+            found.duplicates += 1
+            return
+        self._seen.add(key)
+        stored = None if services.fresh else await services.ledger.recall(key)
+        if stored is not None:
+            found.from_ledger += 1
+            self.known += _usage_of(stored, request)
+            return
+        found.to_ask += 1
+        tokens = sum(services.question.image_tokens(image) for image in request.images)
+        found.image_tokens += tokens
+        found.text_tokens += request.estimated_tokens - tokens
+        others = Counter({each.setting: each.image_tokens(images) for each in self._alternatives})
+        self.other_tokens.update(others)
+        prepared = [image for image in images if isinstance(image, PreparedImage)]
+        sent_bytes = sum(len(image.data) for image in prepared)
+        found.source_bytes += sum(image.source_bytes for image in prepared)
+        found.sent_bytes += sent_bytes
+        text_tokens = request.estimated_tokens - tokens
+        self._draw(_Drawn(item, tokens, text_tokens, others, sent_bytes))
+
+    def _fail(self, item: Item, code: ErrorCode, detail: str) -> None:
+        self.found.errors[code] += 1
+        self.found.examples.setdefault(code, f"{item.item_id}: {detail}")
+
+    def _draw(self, candidate: _Drawn) -> None:
+        """Keep a sample of all items so far, each as likely as any other (Vitter's algorithm R)."""
+        if len(self.drawn) < self._most_drawn:
+            self.drawn.append(candidate)
+        elif (place := self._dice.randrange(self.found.to_ask)) < self._most_drawn:
+            self.drawn[place] = candidate

@@ -119,7 +119,7 @@ async def carry_out(services: Services, analyze: AnalyzeShard) -> Summary:
     """
 
     async def ready(run: Run) -> DoShard:
-        asker = Asker(services, run.run_id, await _budget(services, run.run_id))
+        asker = Asker(services, run.run_id, await budget_of(services, run.run_id))
         return partial(analyze, asker)
 
     def plan(*, now: datetime, token: str) -> Run:
@@ -209,7 +209,8 @@ def _open_shards(services: BaseServices, run: Run) -> int:
     return max(LEAST_OPEN_SHARDS, math.ceil(_OPEN_ITEMS * most * run.shards / max(1, run.items)))
 
 
-async def _budget(services: Services, run_id: str) -> Budget:
+async def budget_of(services: Services, run_id: str) -> Budget:
+    """What is left of a run's budget."""
     limit, price = services.config.budget.usd, services.price
     if limit is None or price is None:
         return Budget(limit_usd=None, worst_usd=lambda _: 0.0)

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from vision_pipeline.core.errors import ConfigError
 from vision_pipeline.core.selection import Selection
-from vision_pipeline.pipeline.services import Results
+from vision_pipeline.pipeline.services import History
 
 # A local file's version is its time of change in ns; that of a member begins with its archive's.
 _FILE_TIME = r"^(?P<ns>\d{16,19})(?:-|$)"
@@ -25,7 +25,7 @@ class Selector:
 
     Args:
         selection: Which ones.
-        results: Earlier rows, read where the selection goes by them.
+        history: Earlier rows, read where the selection goes by them.
         schema: Of the source's batches.
 
     Raises:
@@ -33,12 +33,12 @@ class Selector:
             prompt or model.
     """
 
-    def __init__(self, selection: Selection, results: Results, schema: pa.Schema) -> None:
+    def __init__(self, selection: Selection, history: History, schema: pa.Schema) -> None:
         self._selection = selection
         self._seen = self._undated = self._others = 0
         if selection.date_column is not None:
             _check_dates(selection.date_column, schema)
-        self._ids = results.selected(selection) if selection.looks_back else None
+        self._ids = history.selected(selection) if selection.looks_back else None
         self._missing = 0 if self._ids is None else len(self._ids)
 
     def of(self, batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -23,6 +23,7 @@ from vision_pipeline.core.records import (
     StoredReply,
 )
 from vision_pipeline.core.selection import ALL, Selection
+from vision_pipeline.core.usage import Usage
 from vision_pipeline.pipeline.chunks import WHOLE, Chunks
 from vision_pipeline.pipeline.progress import Progress
 from vision_pipeline.pipeline.stop import Stop
@@ -124,17 +125,24 @@ class Results(Protocol):
     def read_shard(self, run_id: str, shard: int, columns: Sequence[str]) -> pa.Table:
         """Some columns of one finished shard."""
 
+    def rows_of(self, run_id: str, shards: Collection[int]) -> pa.Table:
+        """The rows of some finished shards, without the manifest's and the answer's columns."""
+
+
+class History(Protocol):
+    """What the rows of all runs say."""
+
     def settled(self, question_sha256: str, *, abilities: str) -> pa.Table:
         """Fingerprints, outcomes and image versions of items that need no work for a question."""
 
     def selected(self, selection: Selection) -> pa.StringArray:
         """Ids of the items whose latest row a selection is about; raises ConfigError."""
 
+    def usage(self, question: Question) -> Usage:
+        """What the replies to a question took, or else those to its prompt."""
+
     def earlier(self, questions: Collection[str], *, settled_in: Collection[str]) -> Earlier:
         """Each item by its latest row among those of some questions."""
-
-    def rows_of(self, run_id: str, shards: Collection[int]) -> pa.Table:
-        """The rows of some finished shards, without the manifest's and the answer's columns."""
 
 
 class Earlier(Protocol):
@@ -183,6 +191,7 @@ class BaseServices:
     price: Price | None
     ledger: Ledger
     results: Results
+    history: History
     progress: Progress
     stop: Stop
     abilities: str = ""
@@ -202,6 +211,7 @@ class Services(BaseServices):
         max_images: The most images that the model takes in one request.
         max_image_bytes: The most bytes that it takes for one image, before base64.
         max_request_bytes: The most that it takes for all images of a request, before base64.
+        context_tokens: The most that it takes for input and answer together, or None.
         fresh: Ask everything again: neither rows nor stored replies are reused.
         selection: Which items of the source the run is about. With error codes, it asks again where
             a stored reply brings the error back.
@@ -220,6 +230,7 @@ class Services(BaseServices):
     max_images: int = 8
     max_image_bytes: int = 10 * 1024 * 1024
     max_request_bytes: int = 40_000_000
+    context_tokens: int | None = None
     fresh: bool = False
     selection: Selection = ALL
     say: Callable[[str], None] = tell_nobody

@@ -114,7 +114,7 @@ class Stored:
             if run.get("unshaped_sha256") == question.unshaped_sha256
         ]
         settled = [run_id for run_id, run in runs.items() if self._is_settled(run)]
-        earlier = services.results.earlier({*kin, question.sha256}, settled_in=settled)
+        earlier = services.history.earlier({*kin, question.sha256}, settled_in=settled)
         self._report(earlier, runs[max(runs)] if runs else {})
         for number, batch in enumerate(earlier.batches()):
             if not number:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from time import time
 
 from vision_pipeline.adapters.output import OutputFolder
+from vision_pipeline.adapters.parquet.history import History
 from vision_pipeline.adapters.parquet.store import ResultStore
 from vision_pipeline.core.config import RunConfig
 from vision_pipeline.core.errors import ConfigError, OutputError
@@ -81,6 +82,7 @@ async def open_reparse(config: RunConfig, *, wait: bool) -> AsyncIterator[Repars
                     price=spec.price if spec else None,
                     ledger=ledger,
                     results=results,
+                    history=History(results),
                     progress=watch.progress,
                     stop=watch.stop,
                     announce=announce,

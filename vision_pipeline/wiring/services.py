@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from vision_pipeline.adapters.emulator_process import start_emulator
 from vision_pipeline.adapters.output import OutputFolder
+from vision_pipeline.adapters.parquet.history import History
 from vision_pipeline.adapters.parquet.store import ResultStore
 from vision_pipeline.adapters.vision_api.client import VisionApi
 from vision_pipeline.adapters.vision_api.endpoint import Endpoint
@@ -172,6 +173,7 @@ async def open_services(
             leases=open_leases(config.limits, quota_server),
         )
         stack.push_async_callback(model.aclose)
+        results = ResultStore(folder)
         yield Services(
             config=config,
             question=question,
@@ -185,7 +187,8 @@ async def open_services(
             preparer=images.preparer,
             model=model,
             ledger=ledger,
-            results=ResultStore(folder),
+            results=results,
+            history=History(results),
             progress=watch.progress,
             slots=asyncio.Semaphore(config.limits.max_in_flight + images.ahead),
             preparing=asyncio.Semaphore(max(MIN_PREPARING, images.ahead)),
@@ -194,6 +197,7 @@ async def open_services(
             max_images=taken.max_images,
             max_image_bytes=taken.max_image_bytes,
             max_request_bytes=taken.max_request_bytes,
+            context_tokens=taken.context_tokens,
             abilities=abilities(config),
             fresh=wish.fresh,
             selection=wish.selection,

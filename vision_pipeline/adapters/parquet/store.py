@@ -11,15 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from vision_pipeline.adapters.parquet.earlier import ORIGIN_NAME, EarlierItems
+from vision_pipeline.adapters.parquet.earlier import ORIGIN_NAME
 from vision_pipeline.adapters.parquet.manifest_cuts import read_shards, regroup, shard_rows
-from vision_pipeline.adapters.parquet.outcomes import SETTLED_COLUMNS, Matches, Settlement
 from vision_pipeline.adapters.parquet.shard_files import ShardFile, shard_files, shard_name
 from vision_pipeline.adapters.parquet.table import result_table
 from vision_pipeline.core.columns import ColumnType
 from vision_pipeline.core.errors import OutputError, PipelineError
 from vision_pipeline.core.records import RESERVED_COLUMNS, Row
-from vision_pipeline.core.selection import Selection
 
 # What a store is asked for at a time; a disk has no such blocks.
 _BLOCK_BYTES = 1024 * 1024
@@ -98,17 +96,17 @@ class ResultStore:
 
     def item_count(self, run_id: str) -> int:
         """How many items the manifest of that run has."""
-        with self._manifest(run_id) as manifest:
+        with self.manifest(run_id) as manifest:
             return int(manifest.metadata.num_rows)
 
     def shard_rows(self, run_id: str) -> list[int]:
         """How many items each shard of that run has."""
-        with self._manifest(run_id) as manifest:
+        with self.manifest(run_id) as manifest:
             return shard_rows(manifest.metadata)
 
     def shard_items(self, run_id: str, shard: int) -> pa.Table:
         """The manifest's rows of one shard, all columns."""
-        with self._manifest(run_id) as manifest:
+        with self.manifest(run_id) as manifest:
             return read_shards(manifest, [shard], columns=None)
 
     def finished_shards(self, run_id: str) -> set[int]:
@@ -140,66 +138,47 @@ class ResultStore:
         """
         return self._rows(f"{_run_folder(run_id)}/{shard_name(shard)}", columns)
 
-    def settled(self, question_sha256: str, *, abilities: str = "") -> pa.Table:
-        """Items that need no work for this question unless they change.
-
-        Args:
-            question_sha256: The question.
-            abilities: The decoders and limits of now; failures under others are tried again.
-
-        Returns:
-            A table of `_fingerprint` (string), `is_answer` (bool), `is_unread` (bool, failed for
-            the bytes of an image) and `versions` (list of string, the `image_version` of each
-            image): items whose latest row answers the same question, or failed at it for good.
-        """
-        settlement = Settlement(question_sha256, abilities)
-        for run_id in self._listed_runs():
-            its = str(self.read_run(run_id).get("abilities") or "")
-            with self._manifest(run_id) as manifest:
-                for shards, rows in self._parts(run_id, SETTLED_COLUMNS):
-                    prints = read_shards(manifest, shards, columns=["_fingerprint"])
-                    settlement.add(rows, prints["_fingerprint"], run_id=run_id, abilities=its)
-        return settlement.table()
-
-    def selected(self, selection: Selection) -> pa.StringArray:
-        """Ids of the items whose latest row a selection is about, whatever was asked.
-
-        Raises:
-            ConfigError: No run asked such a prompt, or such a model.
-        """
-        matches = Matches(selection)
-        for run_id in self.run_ids():
-            asked = self.read_run(run_id).get("config", {}).get("model", {}).get("name", "")
-            for _, rows in self._parts(run_id, matches.columns):
-                matches.add(rows, run_id=run_id, model=asked)
-        return matches.item_ids()
-
-    def earlier(self, questions: Collection[str], *, settled_in: Collection[str]) -> EarlierItems:
-        """Each item by its latest row among those of some questions.
-
-        Args:
-            questions: Their `question_sha256`.
-            settled_in: Runs whose rows are to stay as they are.
-
-        Raises:
-            OutputError: A file is damaged.
-        """
-        return EarlierItems(self, questions, settled_in)
-
     def parts(self, columns: Sequence[str]) -> Iterator[tuple[str, Sequence[int], pa.Table]]:
         """Run, shards and some columns of their rows, of all runs that have a manifest."""
-        for run_id in self._listed_runs():
-            for shards, rows in self._parts(run_id, columns):
+        for run_id in self.listed_runs():
+            for shards, rows in self.run_parts(run_id, columns):
                 yield run_id, shards, rows
+
+    def listed_runs(self) -> list[str]:
+        """The runs whose rows can be told apart by their manifests."""
+        return [each for each in self.run_ids() if self._files(each) and self.has_manifest(each)]
+
+    def run_parts(
+        self, run_id: str, columns: Sequence[str]
+    ) -> Iterator[tuple[Sequence[int], pa.Table]]:
+        """Shards of a run and their rows, file by file, each once, also while somebody compacts."""
+        done: set[int] = set()
+        for is_last_try in (False, False, True):
+            try:
+                for file in self._files(run_id):
+                    left = [shard for shard in file.shards if shard not in done]
+                    if not left:
+                        continue
+                    rows = self._rows(f"{_run_folder(run_id)}/{file.name}", [*columns, "shard"])
+                    if len(left) < len(file.shards):
+                        rows = rows.filter(pc.is_in(rows["shard"], pa.array(left, pa.int32())))
+                    done.update(left)
+                    yield left, rows
+            except OutputError as error:
+                # Listed, and replaced before it was opened.
+                if is_last_try or not isinstance(error.__cause__, FileNotFoundError):
+                    raise
+            else:
+                return
 
     def manifest_schema(self, run_id: str) -> pa.Schema:
         """The columns of a manifest."""
-        with self._manifest(run_id) as manifest:
+        with self.manifest(run_id) as manifest:
             return manifest.schema_arrow
 
     def manifest_parts(self, run_id: str, shards: Sequence[int]) -> Iterator[tuple[int, pa.Table]]:
         """Some shards of a manifest, one after the other."""
-        with self._manifest(run_id) as manifest:
+        with self.manifest(run_id) as manifest:
             for shard in shards:
                 yield shard, read_shards(manifest, [shard], columns=None)
 
@@ -226,41 +205,15 @@ class ResultStore:
                 file, columns=list(RESERVED_COLUMNS), filters=is_wanted, partitioning=None
             )
 
-    def _listed_runs(self) -> list[str]:
-        """The runs whose rows can be told apart by their manifests."""
-        return [each for each in self.run_ids() if self._files(each) and self.has_manifest(each)]
-
     def _files(self, run_id: str) -> list[ShardFile]:
         return shard_files(self._folder.names(_run_folder(run_id)))
-
-    def _parts(
-        self, run_id: str, columns: Sequence[str]
-    ) -> Iterator[tuple[Sequence[int], pa.Table]]:
-        """Shards and their rows, file by file, each shard once, also while somebody compacts."""
-        done: set[int] = set()
-        for is_last_try in (False, False, True):
-            try:
-                for file in self._files(run_id):
-                    left = [shard for shard in file.shards if shard not in done]
-                    if not left:
-                        continue
-                    rows = self._rows(f"{_run_folder(run_id)}/{file.name}", [*columns, "shard"])
-                    if len(left) < len(file.shards):
-                        rows = rows.filter(pc.is_in(rows["shard"], pa.array(left, pa.int32())))
-                    done.update(left)
-                    yield left, rows
-            except OutputError as error:
-                # Listed, and replaced before it was opened.
-                if is_last_try or not isinstance(error.__cause__, FileNotFoundError):
-                    raise
-            else:
-                return
 
     def _rows(self, name: str, columns: Sequence[str]) -> pa.Table:
         with self._parquet(name) as rows:
             return rows.read(columns=list(columns))
 
-    def _manifest(self, run_id: str) -> AbstractContextManager[pq.ParquetFile]:
+    def manifest(self, run_id: str) -> AbstractContextManager[pq.ParquetFile]:
+        """The manifest of a run, open."""
         return self._parquet(_manifest_name(run_id))
 
     @contextmanager

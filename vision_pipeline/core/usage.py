@@ -1,0 +1,44 @@
+"""What replies take: tokens and time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vision_pipeline.core.forecast import NONE, Moments
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the replies to some items took.
+
+    Attributes:
+        output_tokens: An item's, over all its turns.
+        extra_tokens: An item's input beyond what was estimated of its first turn: what the
+            estimate of its text missed, and what repair turns repeat.
+        latency_s: All of it, from the requests to the replies.
+        basis: What they are replies to, in words.
+    """
+
+    output_tokens: Moments = NONE
+    extra_tokens: Moments = NONE
+    latency_s: float = 0.0
+    basis: str = ""
+
+    def __add__(self, other: Usage) -> Usage:
+        """Of both sets of replies; the basis stays."""
+        return Usage(
+            self.output_tokens + other.output_tokens,
+            self.extra_tokens + other.extra_tokens,
+            self.latency_s + other.latency_s,
+            self.basis,
+        )
+
+    @property
+    def replies(self) -> int:
+        """To how many items."""
+        return self.output_tokens.count
+
+    @property
+    def mean_latency_s(self) -> float:
+        """Of an item; 0 where there was none."""
+        return self.latency_s / self.replies if self.replies else 0.0
