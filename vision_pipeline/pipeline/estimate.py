@@ -8,8 +8,16 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from vision_pipeline.core.errors import ItemError
-from vision_pipeline.core.records import Item, PreparedImage, SeenImage
-from vision_pipeline.pipeline.item import pose
+from vision_pipeline.core.records import (
+    Item,
+    PreparedImage,
+    SeenImage,
+    StoredReply,
+    VisionRequest,
+)
+from vision_pipeline.pipeline.ask import Asker
+from vision_pipeline.pipeline.budget import unlimited
+from vision_pipeline.pipeline.item import Work, converse, pose
 from vision_pipeline.pipeline.plan import Pending
 from vision_pipeline.pipeline.services import Services
 from vision_pipeline.pipeline.shard import to_item
@@ -23,7 +31,8 @@ class Estimate:
         to_ask: Items that would cost a call, each question once.
         already_answered: Items whose latest row answers this question.
         already_failed: Items that failed at it for good.
-        from_ledger: Items whose reply was paid for before, under another name or run.
+        from_ledger: Items whose reply was paid for before, under another name or run; of items
+            selected by their errors, those of which it is an answer by now.
         duplicates: Items that ask the same as another one of this plan.
         image_tokens: Exact, of the images that would be sent.
         text_tokens: Estimated, of prompt and system text.
@@ -112,7 +121,7 @@ async def _count(services: Services, item: Item, found: Estimate, seen: set[str]
         found.duplicates += 1
         return
     seen.add(key)
-    if not services.fresh and await services.ledger.recall(key) is not None:
+    if await _is_stored(services, item, request):
         found.from_ledger += 1
         return
     found.to_ask += 1
@@ -123,3 +132,23 @@ async def _count(services: Services, item: Item, found: Estimate, seen: set[str]
         if isinstance(image, PreparedImage):
             found.source_bytes += image.source_bytes
             found.sent_bytes += len(image.data)
+
+
+class _Reader(Asker):
+    """Has the replies that are stored, and asks nobody."""
+
+    async def _pay(self, request: VisionRequest, payer: str) -> StoredReply:
+        raise LookupError(f"{payer}: {request.idempotency_key}: no such reply")
+
+
+async def _is_stored(services: Services, item: Item, request: VisionRequest) -> bool:
+    """Whether the item's row will need no call."""
+    if services.fresh or await services.ledger.recall(request.idempotency_key) is None:
+        return False
+    if not services.selection.codes:
+        return True
+    try:  # a retry asks anew where what is stored brings an error back
+        await converse(_Reader(services, "", unlimited()), Work(item), request)
+    except (ItemError, LookupError):
+        return False
+    return True

@@ -164,10 +164,8 @@ class Pending:
         return {why: count for why, count in counts.items() if count}
 
     def _limited(self) -> Iterator[pa.RecordBatch]:
-        selection = self._services.selection
-        # A retry is about errors, wherever in the source they are.
-        limit = None if selection.codes else self._services.config.source.limit
-        left = min((each for each in (limit, selection.stop) if each is not None), default=None)
+        cuts = (self._services.limit, self._services.selection.stop)
+        left = min((each for each in cuts if each is not None), default=None)
         for batch in self._batches:
             if self._services.stop.cause is not None:  # raised while the source is being listed
                 raise self._services.stop.cause
