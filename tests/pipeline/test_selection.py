@@ -259,6 +259,13 @@ def test_a_later_error_takes_no_answer_away(two_versions):
     assert asked(two_versions, model="mistral-small-2603") == ["a", "b", "c", "d", "e"]
 
 
+def test_where_nothing_was_ever_answered_nothing_is_by_a_prompt(six):
+    six.answers_with(lambda _: ItemError(ErrorCode.TIMEOUT, "no reply"))
+    for _ in range(2):
+        asked(six)
+    assert asked(six, prompt="p") == []
+
+
 # --- by error, and together
 
 

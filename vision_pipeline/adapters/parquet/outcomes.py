@@ -51,7 +51,7 @@ class _Latest:
 
     def mask(self) -> np.ndarray:
         """True for the rows that count."""
-        if len(self._runs) <= 1:  # a run has one row an item
+        if len(self._runs) <= 1 or not self._rows:  # a run has one row an item
             return np.ones(self._rows, np.bool_)
         hashes = np.concatenate(self._hashes)
         order = np.argsort(hashes, kind="stable")
