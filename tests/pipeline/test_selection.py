@@ -304,6 +304,23 @@ def test_a_backfill_that_was_cut_off_is_finished_by_the_same_one_and_no_other(si
     assert asyncio.run(six.run()).already_answered == 5
 
 
+def test_a_fresh_backfill_that_was_cut_off_pays_nothing_twice_whatever_ran_since(two_versions):
+    two_versions.fresh = True
+    two_versions.settings = {"limits": {"max_in_flight": 1}}
+    two_versions.answers_with(
+        lambda request: AccessError("key") if image_of(request) == "d" else caption(request)
+    )
+    with pytest.raises(AccessError):
+        asked(two_versions, prompt="p@1")
+    two_versions.answers_with(caption)
+    two_versions.fresh = False
+    assert asked(two_versions, start=5) == ["f"]
+    two_versions.fresh = True
+    two_versions.model.asked.clear()
+    assert asked(two_versions, prompt="p@1") == ["b", "c", "d"]
+    assert [image_of(each) for each in two_versions.model.asked] == ["d"]
+
+
 def test_a_run_tells_in_its_file_which_items_it_was_about(six):
     asked(six, since="2020-01-01", stop=4, codes=["timeout"])
     assert six.run_ids() == []

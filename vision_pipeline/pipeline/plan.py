@@ -127,8 +127,9 @@ class Pending:
     def __init__(self, services: Services) -> None:
         self._services = services
         self.identity = _identity(services)
-        # What runs since then have answered is not asked again.
-        self.is_overtaken = services.selection.looks_back
+        # What runs since then have answered is not asked again; a fresh one asks whatever they say,
+        # and only the run that was cut off may use what it has paid for.
+        self.is_overtaken = services.selection.looks_back and not services.fresh
         self.facts: Mapping[str, Any] = {
             "selection": services.selection.told(),
             "abilities": services.abilities,
