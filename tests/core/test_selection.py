@@ -66,6 +66,10 @@ def test_a_selection_knows_by_what_it_goes(parts, is_dated, is_cut, looks_back):
     ("parts", "told"),
     [
         ({"since": "yesterday"}, "since: 'yesterday' is not allowed; allowed: a time such as"),
+        ({"since": "20260201"}, "since: '20260201' is not allowed; allowed: a time such as"),
+        ({"since": "1.5e9"}, "since: '1.5e9' is not allowed; allowed: a time such as"),
+        ({"until": 2026}, "until: 2026 is not allowed; allowed: a time such as"),
+        ({"model": ""}, "model: '' is not allowed; allowed: text that is not empty"),
         ({"since": "2026-02-30"}, "since: '2026-02-30' is not allowed; allowed: a time such as"),
         ({"since": "2026-02-01", "until": "2026-02-01"}, "`until` has to be later than `since`"),
         ({"start": 5, "stop": 5}, "`stop` has to be larger than `start`"),

@@ -9,6 +9,7 @@ import pytest
 from tests.fakes import ListSource, MemoryImages
 from vision_pipeline.core.errors import AccessError, ErrorCode, ItemError
 from vision_pipeline.core.selection import ALL, FAILED, Selection
+from vision_pipeline.pipeline.estimate import estimate
 
 
 def image_of(request):
@@ -128,6 +129,27 @@ def test_an_answer_that_is_of_no_use_again_is_not_asked_for_a_third_time(bench):
     bench.selection = FAILED
     summary = asyncio.run(bench.run())
     assert (summary.failed, summary.calls) == (2, 2)  # the question, and its repair
+
+
+@pytest.mark.parametrize(
+    ("then", "fresh", "expected"),
+    [("no json", False, (1, 0)), (None, False, (0, 1)), (None, True, (1, 0))],
+)
+def test_an_estimate_counts_the_calls_that_a_retry_makes(bench, then, fresh, expected):
+    bench.source = ListSource(["a"])
+    bench.answers_with(lambda _: "no json")
+    asyncio.run(bench.run())
+    if then is None:  # somebody has asked the same since, and got an answer
+        bench.answers_with(caption)
+        bench.source, bench.images = ListSource(["copy"]), MemoryImages(copy=b"a")
+        bench.fresh = True
+        asyncio.run(bench.run())
+        bench.source = ListSource(["a"])
+    bench.selection, bench.fresh = FAILED, fresh
+    found = asyncio.run(estimate(bench.services()))
+    assert (found.to_ask, found.from_ledger) == expected
+    calls = asyncio.run(bench.run()).calls
+    assert (calls > 0) == (found.to_ask > 0)
 
 
 def test_a_reply_that_another_item_has_paid_for_since_is_used(bench):

@@ -107,6 +107,16 @@ def test_an_image_without_a_time_is_left_out_and_counted(dated):
 
 
 @pytest.mark.parametrize(
+    ("selection", "expected"),
+    [({"until": "1969-01-01"}, "a"), ({"since": "2262-01-01"}, "bcd")],
+)
+def test_a_file_may_be_of_any_century(dated, selection, expected):
+    years = {"a": "1960-01-01", "b": "2270-01-01", "c": "2290-01-01", "d": "2446-01-01"}
+    dated.source.versions |= {name: ns(time) for name, time in years.items()}
+    assert "".join(asked(dated, **selection)) == expected
+
+
+@pytest.mark.parametrize(
     "values",
     [
         ["2026-11-01", "2026-11-02", "2026-11-03T23:59:59Z", "2026-11-04T00:00", None, "soon"],
@@ -132,6 +142,8 @@ def test_a_column_that_is_not_there_or_no_time_is_named(six):
     for name, kind in (("zip", "int64"), ("at", "time32")):
         with pytest.raises(ConfigError, match=rf"date_column: {name}: has the type {kind}.*; allo"):
             asked(six, **wanted, date_column=name)
+    with pytest.raises(ConfigError, match="date_column: item_id: no such column"):
+        asked(six, **wanted, date_column="item_id")
     assert six.run_ids() == []
 
 
@@ -231,6 +243,29 @@ def test_answers_of_images_that_are_gone_are_told(two_versions):
     assert "2 answered and not in the source, 1 not selected" in two_versions.said[-1]
 
 
+def test_what_lies_behind_the_limit_of_the_source_is_not_called_gone(two_versions):
+    two_versions.settings = {"source": {"path": "x", "limit": 3}}
+    assert asked(two_versions, prompt="p@1") == ["b", "c"]
+    assert two_versions.said[-1].endswith("left alone: 1 not selected")
+
+
+def test_a_later_error_takes_no_answer_away(two_versions):
+    two_versions.answers_with(lambda _: ItemError(ErrorCode.TIMEOUT, "no reply"))
+    assert asked(two_versions, prompt="p@1") == ["b", "c", "d"]
+    assert two_versions.column("status")["b"] == "error"
+    assert asked(two_versions, prompt="p@1", start=2) == ["c", "d"]
+    assert asked(two_versions, prompt="p@3") == []  # asked, and never answered
+    two_versions.answers_with(caption)
+    assert asked(two_versions, model="mistral-small-2603") == ["a", "b", "c", "d", "e"]
+
+
+def test_where_nothing_was_ever_answered_nothing_is_by_a_prompt(six):
+    six.answers_with(lambda _: ItemError(ErrorCode.TIMEOUT, "no reply"))
+    for _ in range(2):
+        asked(six)
+    assert asked(six, prompt="p") == []
+
+
 # --- by error, and together
 
 
@@ -267,6 +302,23 @@ def test_a_backfill_that_was_cut_off_is_finished_by_the_same_one_and_no_other(si
     assert len(six.model.asked) == before
     six.selection = ALL
     assert asyncio.run(six.run()).already_answered == 5
+
+
+def test_a_fresh_backfill_that_was_cut_off_pays_nothing_twice_whatever_ran_since(two_versions):
+    two_versions.fresh = True
+    two_versions.settings = {"limits": {"max_in_flight": 1}}
+    two_versions.answers_with(
+        lambda request: AccessError("key") if image_of(request) == "d" else caption(request)
+    )
+    with pytest.raises(AccessError):
+        asked(two_versions, prompt="p@1")
+    two_versions.answers_with(caption)
+    two_versions.fresh = False
+    assert asked(two_versions, start=5) == ["f"]
+    two_versions.fresh = True
+    two_versions.model.asked.clear()
+    assert asked(two_versions, prompt="p@1") == ["b", "c", "d"]
+    assert [image_of(each) for each in two_versions.model.asked] == ["d"]
 
 
 def test_a_run_tells_in_its_file_which_items_it_was_about(six):
@@ -399,6 +451,17 @@ def test_what_is_left_of_a_run_that_was_cut_off_is_told(six):
     six.answers_with(caption)
     asked(six, stop=6)
     assert six.said[-1].startswith("2 items to ask about, left of 6 of a run that was cut off")
+
+
+def test_chunks_of_a_run_that_was_cut_off_are_told_as_they_are(six):
+    six.settings = {"output": {"path": six.root, "shard_size": 3}}
+    six.answers_with(lambda _: AccessError("key"))
+    with pytest.raises(AccessError):
+        asked(six, stop=6)
+    six.answers_with(caption)
+    six.chunks = Chunks(items=2)
+    asked(six, stop=6)
+    assert "in 2 chunks of at most 3 (not 2: so it was begun), 0 s between" in six.said[-1]
 
 
 def test_a_run_of_everything_tells_nothing(six):

@@ -85,7 +85,8 @@ def plan_ahead(config: RunConfig, wish: Wish, *, as_json: bool, sample: int = 0)
     if as_json:
         print_json(found.to_dict())
     else:
-        _print(config, found)
+        of = "in the source" if wish.selection.is_all else "selected"
+        _print(config, found, of=of)
 
 
 async def _estimate(config: RunConfig, wish: Wish, sample: int) -> Estimate:
@@ -106,7 +107,7 @@ def _rule(config: RunConfig) -> str:
     return f"by the default rule; {config.model.name} is not in models.yaml"
 
 
-def _print(config: RunConfig, found: Estimate) -> None:
+def _print(config: RunConfig, found: Estimate, *, of: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -114,7 +115,7 @@ def _print(config: RunConfig, found: Estimate) -> None:
     table.add_column(justify="right")
     table.add_column()
     for number, what in (
-        (found.items, "items in the source"),
+        (found.items, f"items {of}"),
         (found.already_answered, "answered before, left alone"),
         (found.already_failed, "failed before for good, left alone"),
         (found.from_ledger, "answered from the ledger, without a call"),

@@ -21,6 +21,7 @@ _KINDS = {
     "bool_type": "true or false",
     "bool_parsing": "true or false",
     "string_type": "text",
+    "string_too_short": "text that is not empty",
     "tuple_type": "a list, such as [a, b]",
 }
 _NUMBERS = ("int_", "float_", "greater_than", "less_than", "finite_number")

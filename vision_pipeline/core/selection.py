@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from vision_pipeline.core.config_section import MAX_BYTES, Section, at
 from vision_pipeline.core.errors import ErrorCode
+
+
+def _no_number(time: Any) -> Any:  # noqa: ANN401  (whatever was given)
+    # A bare number would pass as seconds since 1970: 20261101, and so would 2026.
+    if not re.match(r"\s*\d{4}-", str(time)):
+        raise PydanticCustomError("datetime_parsing", "a number is no time")
+    return time
 
 
 def _in_utc(time: datetime) -> datetime:
@@ -19,7 +28,7 @@ def _once_each(codes: tuple[ErrorCode, ...]) -> tuple[ErrorCode, ...]:
     return tuple(sorted(set(codes)))
 
 
-Time = Annotated[datetime, AfterValidator(_in_utc)]
+Time = Annotated[datetime, BeforeValidator(_no_number), AfterValidator(_in_utc)]
 
 
 class Selection(Section):
@@ -57,13 +66,13 @@ class Selection(Section):
     )
     prompt: str | None = Field(
         default=None,
-        description="Only items whose latest row is by this prompt, NAME or NAME@VERSION.",
+        description="Only items whose latest answer is by this prompt, NAME or NAME@VERSION.",
         json_schema_extra=at(5),
     )
     model: str | None = Field(
         default=None,
         min_length=1,
-        description="Only items whose latest row is by this model.",
+        description="Only items whose latest answer is by this model.",
         json_schema_extra=at(6),
     )
     codes: Annotated[tuple[ErrorCode, ...], AfterValidator(_once_each)] = Field(

@@ -23,7 +23,9 @@ class Choice:
     """
 
     def __init__(self, services: Services, schema: pa.Schema) -> None:
-        self._selector = Selector(services.selection, services.history, schema)
+        self._selector = Selector(
+            services.selection, services.history, schema, is_whole=services.limit is None
+        )
         outcomes = None
         if not (services.fresh or services.selection.codes):
             outcomes = services.history.settled(

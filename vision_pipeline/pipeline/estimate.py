@@ -22,6 +22,7 @@ from vision_pipeline.core.records import (
 )
 from vision_pipeline.core.usage import Usage
 from vision_pipeline.pipeline.ask import Asker
+from vision_pipeline.pipeline.budget import unlimited
 from vision_pipeline.pipeline.forecasting import (
     Alternative,
     Bounds,
@@ -30,7 +31,7 @@ from vision_pipeline.pipeline.forecasting import (
     forecast,
     known_limits,
 )
-from vision_pipeline.pipeline.item import analyze_item, pose
+from vision_pipeline.pipeline.item import Work, analyze_item, converse, pose
 from vision_pipeline.pipeline.plan import Pending
 from vision_pipeline.pipeline.run import budget_of
 from vision_pipeline.pipeline.services import Services
@@ -48,7 +49,8 @@ class Estimate:
         to_ask: Items that would cost a call, each question once.
         already_answered: Items whose latest row answers this question.
         already_failed: Items that failed at it for good.
-        from_ledger: Items whose reply was paid for before, under another name or run.
+        from_ledger: Items whose reply was paid for before, under another name or run; of items
+            selected by their errors, those of which it is an answer by now.
         duplicates: Items that ask the same as another one of this plan.
         image_tokens: Exact, of the images that would be sent.
         text_tokens: Estimated, of prompt and system text.
@@ -168,6 +170,24 @@ def _usage_of(stored: StoredReply, request: VisionRequest) -> Usage:
     return Usage(moments([reply.completion_tokens]), moments([extra]), seconds)
 
 
+class _Reader(Asker):
+    """Has the replies that are stored, and asks nobody."""
+
+    async def _pay(self, request: VisionRequest, payer: str) -> StoredReply:
+        raise LookupError(f"{payer}: {request.idempotency_key}: no such reply")
+
+
+async def _suffices(services: Services, item: Item, request: VisionRequest) -> bool:
+    """Whether the item's row will need no call, where a reply is stored."""
+    if not services.selection.codes:
+        return True
+    try:  # a retry asks anew where what is stored brings an error back
+        await converse(_Reader(services, "", unlimited()), Work(item), request)
+    except (ItemError, LookupError):
+        return False
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class _Drawn:
     """An item of the sample, and what it added to the counts."""
@@ -243,7 +263,7 @@ class _Count:
             return
         self._seen.add(key)
         stored = None if services.fresh else await services.ledger.recall(key)
-        if stored is not None:
+        if stored is not None and await _suffices(services, item, request):
             found.from_ledger += 1
             self.known += _usage_of(stored, request)
             return

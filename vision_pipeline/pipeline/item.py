@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class _Work:
+class Work:
     """What is known of an item so far; whatever happens, its row tells that much."""
 
     item: Item
@@ -53,7 +53,7 @@ async def analyze_item(asker: Asker, item: Item, *, shard: int) -> Row:
     Raises:
         RunError: No other item can succeed either.
     """
-    work = _Work(item)
+    work = Work(item)
     try:
         answer = await _answer(asker, work)
     except ItemError as error:
@@ -70,10 +70,10 @@ def log_failure(row: Row) -> None:
     log.info("item %(item_id)s: %(error_code)s: %(error_detail)s", told, extra=told)
 
 
-async def _answer(asker: Asker, work: _Work) -> Answer:
+async def _answer(asker: Asker, work: Work) -> Answer:
     work.request = await pose(asker.services, work.item, work.images)
     try:
-        return await _converse(asker, work, work.request)
+        return await converse(asker, work, work.request)
     except ItemError as error:
         spending = work.spending
         is_recalled = spending.last is not None and not spending.paid
@@ -81,7 +81,7 @@ async def _answer(asker: Asker, work: _Work) -> Answer:
             raise
     # A retry, and the reply that is stored brings the old error back: it is asked for anew.
     work.spending, work.repaired = Spending(), False
-    return await _converse(asker, work, work.request, renew=True)
+    return await converse(asker, work, work.request, renew=True)
 
 
 async def pose(services: Services, item: Item, images: list[SeenImage]) -> VisionRequest:
@@ -144,9 +144,21 @@ def _unprepared(source: SourceImage | None, error: ItemError) -> UnpreparedImage
     return UnpreparedImage(digest, len(source.data), source.version)
 
 
-async def _converse(
-    asker: Asker, work: _Work, request: VisionRequest, *, renew: bool = False
+async def converse(
+    asker: Asker, work: Work, request: VisionRequest, *, renew: bool = False
 ) -> Answer:
+    """The answer to a question, after at most one repair turn.
+
+    Args:
+        asker: Of whom, or of what is stored.
+        work: Gets what it cost.
+        request: The question.
+        renew: Take no reply of an earlier run.
+
+    Raises:
+        ItemError: There is none.
+        RunError: Nothing more can be asked.
+    """
     schema = asker.services.question.template.schema
     talk = dialogue(request, schema)
     turn = next(talk)
@@ -168,7 +180,7 @@ async def _converse(
 
 def _row(
     asker: Asker,
-    work: _Work,
+    work: Work,
     shard: int,
     *,
     answer: Answer | None = None,
@@ -232,7 +244,7 @@ def _facts(image: SeenImage) -> dict[str, Any]:
     }
 
 
-def _images(work: _Work, uris: list[str]) -> tuple[Mapping[str, Any], ...]:
+def _images(work: Work, uris: list[str]) -> tuple[Mapping[str, Any], ...]:
     if len(uris) == 1:  # the top-level columns say it all
         return ()
     facts = [_facts(image) for image in work.images]

@@ -127,8 +127,9 @@ class Pending:
     def __init__(self, services: Services) -> None:
         self._services = services
         self.identity = _identity(services)
-        # What runs since then have answered is not asked again.
-        self.is_overtaken = services.selection.looks_back
+        # What runs since then have answered is not asked again; a fresh one asks whatever they say,
+        # and only the run that was cut off may use what it has paid for.
+        self.is_overtaken = services.selection.looks_back and not services.fresh
         self.facts: Mapping[str, Any] = {
             "selection": services.selection.told(),
             "abilities": services.abilities,
@@ -164,10 +165,8 @@ class Pending:
         return {why: count for why, count in counts.items() if count}
 
     def _limited(self) -> Iterator[pa.RecordBatch]:
-        selection = self._services.selection
-        # A retry is about errors, wherever in the source they are.
-        limit = None if selection.codes else self._services.config.source.limit
-        left = min((each for each in (limit, selection.stop) if each is not None), default=None)
+        cuts = (self._services.limit, self._services.selection.stop)
+        left = min((each for each in cuts if each is not None), default=None)
         for batch in self._batches:
             if self._services.stop.cause is not None:  # raised while the source is being listed
                 raise self._services.stop.cause

@@ -16,11 +16,19 @@ def prospect(services: Services, run: Run) -> str:
     parts = [f"{left} items to ask about{began}, {_ends(services, run)}"]
     chunks = services.chunks.cut(run.pending, run.shard_rows)
     if len(chunks) > 1:
+        most = max(sum(run.shard_rows[shard] for shard in chunk) for chunk in chunks)
         pause = f"{services.chunks.pause_s:g} s between them"
-        parts.append(f"in {len(chunks)} chunks of at most {services.chunks.items}, {pause}")
+        parts.append(
+            f"in {len(chunks)} chunks of at most {most}{_as_begun(services, most)}, {pause}"
+        )
     if services.config.budget.usd is not None:
         parts.append(f"for at most {services.config.budget.usd:g} USD")
     return "; ".join([*parts, *_left_alone(services)])
+
+
+def _as_begun(services: Services, most: int) -> str:
+    wanted = services.chunks.items or most
+    return "" if most <= wanted else f" (not {wanted}: so it was begun)"
 
 
 def _ends(services: Services, run: Run) -> str:

@@ -18,7 +18,7 @@ from vision_pipeline.core.activity import Stage
 from vision_pipeline.core.advice import advice
 from vision_pipeline.core.records import VisionRequest
 from vision_pipeline.pipeline.ask import Asker
-from vision_pipeline.pipeline.budget import Budget
+from vision_pipeline.pipeline.budget import Budget, unlimited
 from vision_pipeline.pipeline.plan import Run, plan_run
 from vision_pipeline.pipeline.prospect import prospect
 from vision_pipeline.pipeline.services import BaseServices, Services
@@ -213,7 +213,7 @@ async def budget_of(services: Services, run_id: str) -> Budget:
     """What is left of a run's budget."""
     limit, price = services.config.budget.usd, services.price
     if limit is None or price is None:
-        return Budget(limit_usd=None, worst_usd=lambda _: 0.0)
+        return unlimited()
 
     def worst(request: VisionRequest) -> float:
         return price.cost_usd(

@@ -14,7 +14,8 @@ from vision_pipeline.core.selection import Selection
 from vision_pipeline.pipeline.services import History
 
 # A local file's version is its time of change in ns; that of a member begins with its archive's.
-_FILE_TIME = r"^(?P<ns>\d{16,19})(?:-|$)"
+# Fewer digits, of days around 1970, are those of files without a time, or of an ETag.
+_FILE_TIME = r"^(?P<us>-?\d{13,17})\d{3}(?:-|$)"
 _NO_TIME = np.iinfo(np.int64).min
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = "us"
@@ -27,14 +28,18 @@ class Selector:
         selection: Which ones.
         history: Earlier rows, read where the selection goes by them.
         schema: Of the source's batches.
+        is_whole: Whether all of the source will be seen, but for what the selection cuts off.
 
     Raises:
         ConfigError: The source has no such column, or one of another type; no run asked such a
             prompt or model.
     """
 
-    def __init__(self, selection: Selection, history: History, schema: pa.Schema) -> None:
+    def __init__(
+        self, selection: Selection, history: History, schema: pa.Schema, *, is_whole: bool
+    ) -> None:
         self._selection = selection
+        self._is_whole = is_whole and not selection.is_cut
         self._seen = self._undated = self._others = 0
         if selection.date_column is not None:
             _check_dates(selection.date_column, schema)
@@ -55,10 +60,9 @@ class Selector:
     def skipped(self) -> dict[str, int]:
         """What is not meant, and what is meant and not there; whole after the last batch."""
         counts = {"without_a_time": self._undated}
-        if self._selection.codes and not self._selection.is_cut:
-            counts["failed_and_not_in_the_source"] = self._missing
-        elif not self._selection.is_cut:
-            counts["answered_and_not_in_the_source"] = self._missing
+        if self._is_whole:
+            outcome = "failed" if self._selection.codes else "answered"
+            counts[f"{outcome}_and_not_in_the_source"] = self._missing
         if set(self._selection.told()) != {"codes"}:  # a retry is about few of many
             counts["not_selected"] = self._others - self._undated
         return counts
@@ -89,17 +93,17 @@ def _file_times(images: pa.ListArray) -> npt.NDArray[np.int64]:
     if not len(images):
         return np.empty(0, np.int64)
     versions = pc.struct_field(pc.list_flatten(images), "version")
-    found = pc.struct_field(pc.extract_regex(versions, _FILE_TIME), "ns")
-    ns = pc.fill_null(pc.cast(found, pa.int64()), 0).to_numpy()
-    times = np.where(ns > 0, ns // 1000, _NO_TIME)
+    found = pc.struct_field(pc.extract_regex(versions, _FILE_TIME), "us")
+    times = pc.fill_null(pc.cast(found, pa.int64()), _NO_TIME).to_numpy()
     counts = pc.list_value_length(images).to_numpy()
     newest: npt.NDArray[np.int64] = np.maximum.reduceat(times, np.cumsum(counts) - counts)
     return newest
 
 
 def _check_dates(name: str, schema: pa.Schema) -> None:
-    if name not in schema.names:
-        others = ", ".join(sorted(set(schema.names) - {"item_id", "images"})) or "none"
+    columns = set(schema.names) - {"item_id", "images"}
+    if name not in columns:
+        others = ", ".join(sorted(columns)) or "none"
         raise ConfigError(f"date_column: {name}: no such column in the source; there are: {others}")
     kind = schema.field(name).type
     if pa.types.is_dictionary(kind):

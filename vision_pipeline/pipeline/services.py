@@ -136,7 +136,7 @@ class History(Protocol):
         """Fingerprints, outcomes and image versions of items that need no work for a question."""
 
     def selected(self, selection: Selection) -> pa.StringArray:
-        """Ids of the items whose latest row a selection is about; raises ConfigError."""
+        """Ids of the items whose latest answer, or error, is meant; raises ConfigError."""
 
     def usage(self, question: Question) -> Usage:
         """What the replies to a question took, or else those to its prompt."""
@@ -235,3 +235,8 @@ class Services(BaseServices):
     selection: Selection = ALL
     say: Callable[[str], None] = tell_nobody
     grace_s: float = 20.0
+
+    @property
+    def limit(self) -> int | None:
+        """The most items of the source that it looks at; a retry takes errors wherever they are."""
+        return None if self.selection.codes else self.config.source.limit

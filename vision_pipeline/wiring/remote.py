@@ -18,7 +18,7 @@ from vision_pipeline.adapters.vision_api.leases import QuotaServer
 from vision_pipeline.core.config import ExecutionConfig, LimitsConfig, RunConfig
 from vision_pipeline.core.errors import StoppedError
 from vision_pipeline.pipeline.ask import Asker
-from vision_pipeline.pipeline.budget import Budget
+from vision_pipeline.pipeline.budget import unlimited
 from vision_pipeline.pipeline.progress import Progress
 from vision_pipeline.pipeline.reports import Report, Reporter, add, show
 from vision_pipeline.pipeline.run import AnalyzeShard
@@ -104,8 +104,7 @@ class _Session:
                 quota_server=job.open_quota(job.config.limits),
             ) as services:
                 self._progress.begin(0)
-                unlimited = Budget(limit_usd=None, worst_usd=lambda _: 0.0)
-                asker = Asker(services, job.run_id, unlimited)
+                asker = Asker(services, job.run_id, unlimited())
                 self._opened.set_result((asker, asyncio.get_running_loop()))
                 await self._closing.wait()
 

@@ -47,7 +47,7 @@ class History:
         return settlement.table()
 
     def selected(self, selection: Selection) -> pa.StringArray:
-        """Ids of the items whose latest row a selection is about, whatever was asked.
+        """Ids of the items whose latest answer, or with codes row, a selection is about.
 
         Raises:
             ConfigError: No run asked such a prompt, or such a model.

@@ -51,7 +51,7 @@ class _Latest:
 
     def mask(self) -> np.ndarray:
         """True for the rows that count."""
-        if len(self._runs) <= 1:  # a run has one row an item
+        if len(self._runs) <= 1 or not self._rows:  # a run has one row an item
             return np.ones(self._rows, np.bool_)
         hashes = np.concatenate(self._hashes)
         order = np.argsort(hashes, kind="stable")
@@ -129,7 +129,7 @@ class Settlement:
 class Matches:
     """The items whose latest row a selection is about, from the rows of all runs, oldest first.
 
-    Without error codes these are rows with an answer.
+    Without error codes that is their latest row with an answer: a later error takes none away.
 
     Args:
         selection: Its parts that go by rows; the others are not looked at.
@@ -167,6 +167,9 @@ class Matches:
             keep = pc.and_(keep, self._is_by_prompt(rows, self._selection.prompt))
         if self._selection.model:
             keep = pc.and_(keep, self._is_by_model(rows, model, self._selection.model))
+        if not self._selection.codes:
+            is_answer = _equal(rows["status"], "ok")
+            rows, keep = rows.filter(is_answer), keep.filter(is_answer)
         self._kept.add(rows["item_id"], run_id, rows.select(["item_id"]), keep)
 
     def item_ids(self) -> pa.StringArray:
