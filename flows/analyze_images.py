@@ -6,7 +6,7 @@ from prefect.blocks.system import Secret
 from flows.quota import quota_server
 from flows.shards import as_tasks, completed, ended, flow_run_name, performed
 from vision_pipeline.core.config import RunConfig
-from vision_pipeline.core.errors import ConfigError, RunError
+from vision_pipeline.core.errors import ConfigError, ErrorCode, RunError
 from vision_pipeline.pipeline.run import Summary, carry_out
 from vision_pipeline.wiring.remote import open_runner
 from vision_pipeline.wiring.services import Wish, open_services
@@ -32,7 +32,11 @@ class AlertError(RunError):
 
 @flow(name="analyze_images", flow_run_name=flow_run_name, persist_result=False)
 async def analyze_images(
-    config: RunConfig, *, fresh: bool = False, retry: list[str] | None = None, wait: bool = False
+    config: RunConfig,
+    *,
+    fresh: bool = False,
+    retry: list[ErrorCode] | None = None,
+    wait: bool = False,
 ) -> Summary:
     """Ask one question about every image of a source, and write a typed table.
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from vision_pipeline.core.config import RunConfig
-from vision_pipeline.core.errors import EndpointError, StoppedError
+from vision_pipeline.core.errors import EndpointError, ErrorCode, StoppedError
 from vision_pipeline.pipeline.backfill import reparse
 from vision_pipeline.pipeline.progress import Progress
 from vision_pipeline.pipeline.reparse import reparse_shard
@@ -53,9 +53,8 @@ def run_prefect(
         from flows.analyze_images import AlertError, analyze_images
 
         try:
-            return await analyze_images(
-                config, fresh=wish.fresh, retry=sorted(wish.retry), wait=wish.wait
-            )
+            codes = [ErrorCode(code) for code in sorted(wish.retry)]
+            return await analyze_images(config, fresh=wish.fresh, retry=codes, wait=wish.wait)
         except AlertError as error:  # the exit code and the summary say as much
             return error.summary
 
