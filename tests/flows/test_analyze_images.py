@@ -264,10 +264,10 @@ def test_progress_is_told_in_a_line():
 def test_a_summary_names_failures_one_by_one_and_takes_no_markup_from_them():
     failure = {"item_id": "<b>*a*|b.png", "error_code": "timeout", "error_detail": "x" * 300}
     text = markdown("n", replace(SUMMARY, failures=[failure]))
-    assert "### One by one" in text
+    assert "## Errors, one by one" in text
     assert "| \\<b\\>\\*a\\*\\|b.png | timeout | " + "x" * 199 + "… |" in text
     many = replace(SUMMARY, errors={"timeout": 5000}, failures=[failure] * 200)
-    assert "### The first 200 of 5,000" in markdown("n", many)
+    assert "## The first 200 of 5,000 errors" in markdown("n", many)
 
 
 def test_a_summary_tells_where_the_time_went_and_links_what_a_browser_can_follow():
