@@ -38,7 +38,7 @@ async def shown(name: str, progress: Progress) -> AsyncIterator[None]:
     finally:
         following.cancel()
         await asyncio.wait({following})
-    await artifact.show()
+        await artifact.show()
 
 
 async def publish(name: str, summary: Summary) -> None:

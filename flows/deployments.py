@@ -31,10 +31,10 @@ ONE_AT_A_TIME = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLi
 
 
 def recipe(file: str) -> dict[str, Any]:
-    """A step of prefect.yaml: read a recipe, for the `parameters` and `tags` of a deployment.
+    """A step of prefect.yaml: read a recipe, for the values of a deployment.
 
     Returns:
-        `config`: the parameter; `tags`: who is asked.
+        `config`: the parameter; `tags`: who is asked; `folder`: where the recipe's paths begin.
 
     Raises:
         ConfigError: The file cannot be read, or a key or value is wrong.
@@ -44,7 +44,7 @@ def recipe(file: str) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: cannot be read: {error}") from None
     config = parse_config(text, file=file)
-    return {"config": parameter(config), "tags": tags(config)}
+    return {"config": parameter(config), "tags": tags(config), "folder": str(Path.cwd())}
 
 
 def parameter(config: RunConfig) -> dict[str, Any]:

@@ -11,21 +11,24 @@ MAX_CELL = 200  # characters
 def markdown(name: str, summary: Summary) -> str:
     """The report of one run: counts, cost, where the table is and the time went, and what failed.
 
-    At most `MAX_FAILURES` failures are named one by one.
+    At most `MAX_FAILURES` failures are named one by one, at the end.
     """
     parts = [
         f"# {name}: {summary.run_id or 'nothing to do'}",
         _table(("", "count"), _counts(summary)),
         f"Results: {_linked(summary.results)}",
     ]
+    if summary.errors:
+        codes = [(code, rows, ErrorCode(code).meaning) for code, rows in summary.errors.items()]
+        parts += ["## Errors", _table(("code", "rows", "meaning"), codes)]
     if summary.models:
         parts += ["## Answered by", _table(("model", "rows"), list(summary.models.items()))]
     if summary.seconds_by_stage:
         parts += ["## Where the time went", _stages(summary.seconds_by_stage)]
     if summary.advice:
         parts.append(f"Advice: {_cell(summary.advice)}")
-    if summary.errors:
-        parts += ["## Errors", _errors(summary)]
+    if summary.failures:
+        parts += [f"## {_which(summary)}", _failures(summary)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -60,17 +63,17 @@ def _stages(seconds: dict[str, float]) -> str:
     return _table(("waiting for", "seconds", "share"), rows)
 
 
-def _errors(summary: Summary) -> str:
-    codes = [(code, rows, ErrorCode(code).meaning) for code, rows in summary.errors.items()]
-    table = _table(("code", "rows", "meaning"), codes)
-    if not summary.failures:
-        return table
+def _which(summary: Summary) -> str:
     named = len(summary.failures)
-    head = f"The first {named:,} of {summary.failed:,}" if named < summary.failed else "One by one"
-    failures = [
-        (each["item_id"], each["error_code"], each["error_detail"]) for each in summary.failures
-    ]
-    return f"{table}\n\n### {head}\n\n{_table(('item', 'code', 'detail'), failures)}"
+    if named == summary.failed:
+        return "Errors, one by one"
+    return f"The first {named:,} of {summary.failed:,} errors"
+
+
+def _failures(summary: Summary) -> str:
+    keys = ("item_id", "error_code", "error_detail")
+    rows = [tuple(failure[key] for key in keys) for failure in summary.failures]
+    return _table(("item", "code", "detail"), rows)
 
 
 def _linked(place: str) -> str:

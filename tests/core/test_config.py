@@ -88,6 +88,14 @@ def test_forms_know_the_order_of_fields(section: type[BaseModel]):
 
 
 @pytest.mark.parametrize("section", SECTIONS)
+def test_forms_say_what_each_field_is_for(section: type[BaseModel]):
+    schema = section.model_json_schema()
+    assert not schema["title"].endswith("Config")
+    for field in schema["properties"].values():
+        assert "$ref" in field or field["description"]
+
+
+@pytest.mark.parametrize("section", SECTIONS)
 def test_every_section_refuses_unknown_keys(section):
     with pytest.raises(ValidationError, match="Extra inputs"):
         section.model_validate({"surprise": 1})

@@ -138,7 +138,7 @@ async def test_a_missing_reader_is_one_clear_line(process):
         "from vision_pipeline.emulator.__main__ import main; sys.exit(main(['--engine', 'ocr']))"
     )
     ended = await end_of(await process(command=("-c", program)))
-    assert ended == (2, "", "the ocr engine needs: pip install 'vision-pipeline[local]'\n")
+    assert ended == (2, "", "the ocr engine needs: pip install -c constraints.txt '.[local]'\n")
 
 
 def test_an_answer_leaves_no_sooner_than_the_latency(start):

@@ -10,15 +10,16 @@ from dataclasses import replace
 import httpx
 import pytest
 import yaml
+from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 from flows.analyze_images import analyze_images
-from flows.artifacts import description, percentage
+from flows.artifacts import description, percentage, shown
 from flows.summary import markdown
 from vision_pipeline.cli.engines import run_prefect
 from vision_pipeline.core.config import AlertsConfig, RunConfig
-from vision_pipeline.core.errors import ConfigError, StoppedError
+from vision_pipeline.core.errors import ConfigError, ErrorCode, StoppedError
 from vision_pipeline.pipeline.progress import Progress
 from vision_pipeline.pipeline.run import Summary
 from vision_pipeline.pipeline.stop import Stop
@@ -114,8 +115,9 @@ def test_every_field_of_the_form_has_its_place():
 
 
 def test_the_flow_takes_the_config_as_its_form():
-    parameters = analyze_images.parameters.model_dump()["properties"]
-    assert set(parameters) == {"config", "fresh", "retry", "wait"}
+    schema = analyze_images.parameters.model_dump()
+    assert set(schema["properties"]) == {"config", "fresh", "retry", "wait"}
+    assert schema["definitions"]["ErrorCode"]["enum"] == list(ErrorCode)
 
 
 def test_a_summary_shows_errors_with_their_meaning_and_escapes_pipes():
@@ -229,6 +231,21 @@ async def test_a_progress_artifact_ends_at_100_percent(recipe):
     assert artifact.description.startswith("4 of 4 · 0 errors")
 
 
+async def test_a_progress_artifact_of_a_failed_run_tells_how_far_it_came():
+    @flow
+    async def breaking():
+        progress = Progress()
+        async with shown("Broken", progress):
+            progress.begin(4)
+            progress.done = 3
+            raise ConfigError("such as a refused key")
+
+    with pytest.raises(ConfigError):
+        await breaking()
+    [artifact] = await artifacts_of("broken-progress")
+    assert artifact.data == 75
+
+
 def test_progress_is_told_in_a_line():
     progress = Progress()
     assert (percentage(progress), description(progress)) == (0, "listing the source")
@@ -247,10 +264,10 @@ def test_progress_is_told_in_a_line():
 def test_a_summary_names_failures_one_by_one_and_takes_no_markup_from_them():
     failure = {"item_id": "<b>*a*|b.png", "error_code": "timeout", "error_detail": "x" * 300}
     text = markdown("n", replace(SUMMARY, failures=[failure]))
-    assert "### One by one" in text
+    assert "## Errors, one by one" in text
     assert "| \\<b\\>\\*a\\*\\|b.png | timeout | " + "x" * 199 + "… |" in text
     many = replace(SUMMARY, errors={"timeout": 5000}, failures=[failure] * 200)
-    assert "### The first 200 of 5,000" in markdown("n", many)
+    assert "## The first 200 of 5,000 errors" in markdown("n", many)
 
 
 def test_a_summary_tells_where_the_time_went_and_links_what_a_browser_can_follow():

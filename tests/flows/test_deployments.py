@@ -57,17 +57,19 @@ def test_each_deployment_of_the_project_has_a_flow_a_recipe_and_one_run_at_a_tim
     for deployment in project["deployments"]:
         flow = load_flow_from_entrypoint(deployment["entrypoint"]).name
         assert flow in FLOWS
-        assert ("schedules" in deployment) is (flow == "analyze_images")
+        assert bool(deployment["schedules"]) is (flow == "analyze_images")
         [step] = deployment["build"]
         read = read_recipe(step["flows.deployments.recipe"]["file"])
         assert read["config"]["name"] == deployment["name"]
         assert deployment["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
 
 
-def test_a_deployed_recipe_says_what_its_file_says_and_no_more(tmp_path):
+def test_a_deployed_recipe_says_what_its_file_says_and_no_more(tmp_path, monkeypatch):
     text = "name: a\nsource: {path: x}\nprompt: describe\noutput: {path: out}\n"
     (tmp_path / "a.yaml").write_text(text)
-    read = read_recipe(str(tmp_path / "a.yaml"))
+    monkeypatch.chdir(tmp_path)
+    read = read_recipe("a.yaml")
+    assert read["folder"] == str(tmp_path)
     assert read["config"] == yaml.safe_load(text)
     assert read["tags"] == ["vision-pipeline", "mistral", "mistral-small-2603"]
 

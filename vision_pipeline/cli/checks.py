@@ -84,7 +84,7 @@ def _endpoint(config: RunConfig) -> str:
     model = config.model
     if model.provider == "emulator" and model.base_url is None:
         if model.engine == "ocr" and importlib.util.find_spec("rapidocr") is None:
-            raise ConfigError("the ocr engine needs: pip install 'vision-pipeline[local]'")
+            raise ConfigError("the ocr engine needs: pip install -c constraints.txt '.[local]'")
         return f"an emulator with the engine {model.engine} is started for the run"
     listing = services.probe_model(model, os.environ)
     if not listing.listed:

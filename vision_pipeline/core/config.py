@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal, Self
 
 from pydantic import (
+    ConfigDict,
     Field,
     JsonValue,
     ValidationError,
@@ -14,6 +15,7 @@ from pydantic import (
 )
 
 from vision_pipeline.core.config_images import ImageConfig, SourceConfig
+from vision_pipeline.core.config_output import OutputConfig
 from vision_pipeline.core.config_rules import (
     INT64_MAX,
     OWN_FIELDS,
@@ -22,7 +24,6 @@ from vision_pipeline.core.config_rules import (
     fits_json,
 )
 from vision_pipeline.core.config_section import MAX_BYTES, Section, at
-from vision_pipeline.core.databases import check_ledger
 
 
 class ModelConfig(Section):
@@ -53,7 +54,9 @@ class ModelConfig(Section):
     temperature: float | None = Field(
         default=0.0, ge=0, le=1.5, description="null: the model's own.", json_schema_extra=at(4)
     )
-    top_p: float | None = Field(default=None, gt=0, le=1, json_schema_extra=at(5))
+    top_p: float | None = Field(
+        default=None, gt=0, le=1, description="null: the model's own.", json_schema_extra=at(5)
+    )
     max_tokens: int = Field(
         default=1000,
         ge=1,
@@ -61,7 +64,13 @@ class ModelConfig(Section):
         description="Longest answer; a longer one is an error row.",
         json_schema_extra=at(6),
     )
-    random_seed: int | None = Field(default=None, ge=0, le=INT64_MAX, json_schema_extra=at(7))
+    random_seed: int | None = Field(
+        default=None,
+        ge=0,
+        le=INT64_MAX,
+        description="For answers that can be had again; null: none is sent.",
+        json_schema_extra=at(7),
+    )
     extra_body: dict[str, JsonValue] = Field(
         default_factory=dict,
         description="Further fields of the request body, such as {reasoning_effort: high}.",
@@ -102,6 +111,8 @@ Rate = Annotated[Literal["auto"] | Annotated[int, Field(ge=1, le=MAX_BYTES)], Wr
 class SharedQuotaConfig(Section):
     """A quota that several processes use, kept for them by a Prefect server."""
 
+    model_config = ConfigDict(title="Shared")
+
     name: str | None = Field(
         default=None,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
@@ -130,7 +141,9 @@ class LimitsConfig(Section):
         description="auto: learn from the provider's headers.",
         json_schema_extra=at(1),
     )
-    max_in_flight: int = Field(default=64, ge=1, le=1024, json_schema_extra=at(2))
+    max_in_flight: int = Field(
+        default=64, ge=1, le=1024, description="Most requests at once.", json_schema_extra=at(2)
+    )
     shared: SharedQuotaConfig = Field(default_factory=SharedQuotaConfig, json_schema_extra=at(3))
 
     @model_validator(mode="after")
@@ -155,8 +168,15 @@ class LimitsConfig(Section):
 class RetryConfig(Section):
     """How long a request is tried; refusals by rate limit are waited out and do not count."""
 
-    max_attempts: int = Field(default=6, ge=1, le=100, json_schema_extra=at(0))
-    max_elapsed_s: float = Field(default=600, ge=0, json_schema_extra=at(1))
+    max_attempts: int = Field(
+        default=6, ge=1, le=100, description="Attempts for one item.", json_schema_extra=at(0)
+    )
+    max_elapsed_s: float = Field(
+        default=600,
+        ge=0,
+        description="Longest outage that is waited out before the run stops.",
+        json_schema_extra=at(1),
+    )
     timeout_s: float = Field(
         default=180, gt=0, description="Longest wait for one reply.", json_schema_extra=at(2)
     )
@@ -193,35 +213,6 @@ class AlertsConfig(Section):
     def are_due(self, *, rows: int, errors: int) -> bool:
         """Whether that many errors among that many rows need a person."""
         return errors > self.max_errors and errors > self.max_error_share * rows
-
-
-class OutputConfig(Section):
-    """Where the table goes."""
-
-    path: str = Field(min_length=1, description="Folder; local or a URL.", json_schema_extra=at(0))
-    shard_size: int = Field(
-        default=500, ge=1, le=100_000, description="Items per file.", json_schema_extra=at(1)
-    )
-    ledger: str | None = Field(
-        default=None,
-        min_length=1,
-        description="Paid replies: a local file, or postgresql://user@host/database for several "
-        "machines; null: ledger.sqlite in the output folder.",
-        json_schema_extra=at(2),
-    )
-    ledger_password_env: str | None = Field(
-        default=None,
-        description="Environment variable with the database's password; null: PGPASSWORD or "
-        "~/.pgpass.",
-        json_schema_extra=at(3),
-    )
-
-    @model_validator(mode="after")
-    def _keeps_no_secret(self) -> Self:
-        if self.ledger is not None:
-            check_ledger(self.ledger)
-        check_variable("ledger_password_env", self.ledger_password_env)
-        return self
 
 
 class ExecutionConfig(Section):

@@ -111,8 +111,12 @@ class ImageConfig(Section):
         description="Scale further down until an image costs no more input tokens.",
         json_schema_extra=at(1),
     )
-    format: Literal["auto", "jpeg", "png"] = Field(default="auto", json_schema_extra=at(2))
-    quality: int = Field(default=90, ge=1, le=95, json_schema_extra=at(3))
+    format: Literal["auto", "jpeg", "png"] = Field(
+        default="auto",
+        description="Of an image that has to be encoded anew; auto: the smaller.",
+        json_schema_extra=at(2),
+    )
+    quality: int = Field(default=90, ge=1, le=95, description="Of a JPEG.", json_schema_extra=at(3))
     strip_metadata: bool = Field(
         default=True, description="Cut GPS and other metadata out.", json_schema_extra=at(4)
     )
@@ -127,9 +131,19 @@ class ImageConfig(Section):
         json_schema_extra=at(6),
     )
     max_source_bytes: int = Field(
-        default=100 * MEBIBYTE, ge=1, le=MAX_BYTES, json_schema_extra=at(7)
+        default=100 * MEBIBYTE,
+        ge=1,
+        le=MAX_BYTES,
+        description="A larger file is an error row.",
+        json_schema_extra=at(7),
     )
-    max_source_pixels: int = Field(default=100_000_000, ge=1, le=MAX_BYTES, json_schema_extra=at(8))
+    max_source_pixels: int = Field(
+        default=100_000_000,
+        ge=1,
+        le=MAX_BYTES,
+        description="An image of more pixels is an error row.",
+        json_schema_extra=at(8),
+    )
     max_pages: int = Field(
         default=1000,
         ge=1,

@@ -21,10 +21,17 @@ def _refusal(expects: Any) -> str:  # noqa: ANN401  (an annotation)
     return "neither a number nor text"
 
 
+def _title(section: type[Any]) -> str:
+    """What forms call a section: `SourceConfig` is `Source`."""
+    return section.__name__.removesuffix("Config")
+
+
 class Section(BaseModel):
     """A part of the configuration: frozen, and unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, model_title_generator=_title
+    )
 
     @field_validator("*", mode="before")
     @classmethod

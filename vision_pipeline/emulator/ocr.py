@@ -20,7 +20,7 @@ from vision_pipeline.emulator.images import ReceivedImage
 from vision_pipeline.emulator.problems import invalid_request
 from vision_pipeline.emulator.question import Question
 
-_NEEDS = "the ocr engine needs: pip install 'vision-pipeline[local]'"
+_NEEDS = "the ocr engine needs: pip install -c constraints.txt '.[local]'"
 _ANSWER_KEYS = frozenset({"text", "lines"})
 _LINE_KEYS = frozenset({"text", "box", "score", "image_index"})
 _ONLY_TEXT = (

@@ -43,7 +43,8 @@ class Tally:
         """Count rows, given with the columns `TALLIED`."""
         paid = table.filter(pc.invert(table["from_ledger"]))
         self.rows += table.num_rows
-        self.ok += _total(pc.equal(pc.cast(table["status"], pa.string()), "ok"))
+        answered = table.filter(pc.equal(pc.cast(table["status"], pa.string()), "ok"))
+        self.ok += answered.num_rows
         self.repaired += _total(table["repaired"])
         self.from_ledger += _total(table["from_ledger"])
         self.prompt_tokens += _total(paid["prompt_tokens"])
@@ -55,7 +56,7 @@ class Tally:
             self.examples.setdefault(row["error_code"], f"{row['item_id']}: {row['error_detail']}")
             if len(self.failures) < MAX_FAILURES:
                 self.failures.append(row)
-        self.models.update(table["model"].to_pylist())
+        self.models.update(answered["model"].to_pylist())
 
 
 def _total(column: pa.ChunkedArray) -> int:

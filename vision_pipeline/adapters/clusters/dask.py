@@ -77,7 +77,7 @@ async def open_dask(
     except ModuleNotFoundError:
         raise ConfigError(
             "execution.runner: dask needs the extra [dask]: "
-            "pip install -c constraints.txt 'vision-pipeline[dask]'"
+            "pip install -c constraints.txt '.[dask]'"
         ) from None
     async with AsyncExitStack() as stack:
         scheduler: Any = address

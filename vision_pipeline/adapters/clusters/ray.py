@@ -86,8 +86,7 @@ async def open_ray(
         ray: Any = import_module("ray")
     except ModuleNotFoundError:
         raise ConfigError(
-            "execution.runner: ray needs the extra [ray]: "
-            "pip install -c constraints.txt 'vision-pipeline[ray]'"
+            "execution.runner: ray needs the extra [ray]: pip install -c constraints.txt '.[ray]'"
         ) from None
     local = {"num_cpus": workers, "include_dashboard": False} if address is None else {}
     try:
