@@ -12,11 +12,14 @@ from typing import Any
 
 from vision_pipeline.core.errors import ConfigError
 from vision_pipeline.core.models import Catalogue, parse_catalogue
+from vision_pipeline.emulator.batch_faults import KINDS
 from vision_pipeline.emulator.choices import CHOICES
-from vision_pipeline.emulator.faults import FAULTS
 from vision_pipeline.emulator.options import read_settings, read_yaml
 from vision_pipeline.emulator.server import serve
 from vision_pipeline.emulator.settings import EmulatorSettings
+
+
+_BATCH_S = {"hour": 3600.0, "queue": 1.0, "run": 2.0}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,6 +56,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--tokens-per-minute", type=int, metavar="N", help="per model; default no limit")
     add("--burst", dest="burst_s", type=float, default=1.0, metavar="S", help="a bucket's size")
     add("--latency", dest="latency_s", type=float, default=0.0, metavar="S", help="at least")
+    for name, default in _BATCH_S.items():
+        add(f"--batch-{name}", dest=f"batch_{name}_s", type=float, default=default, metavar="S")
     add("--script", type=Path, metavar="FILE", help="YAML list of steps that change settings")
     add("--models", type=Path, metavar="FILE", help="models.yaml; default knows every name")
     add("--capture", action="store_true", help="keep requests for GET /_emulator/requests")
@@ -65,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="KIND=RATE",
-        help=f"share of requests, 0 to 1; repeatable; kinds: {', '.join(FAULTS)}",
+        help=f"share of requests, 0 to 1; repeatable; kinds: {KINDS}",
     )
     return parser
 
