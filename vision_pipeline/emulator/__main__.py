@@ -18,7 +18,6 @@ from vision_pipeline.emulator.options import read_settings, read_yaml
 from vision_pipeline.emulator.server import serve
 from vision_pipeline.emulator.settings import EmulatorSettings
 
-
 _BATCH_S = {"hour": 3600.0, "queue": 1.0, "run": 2.0}
 
 

@@ -93,7 +93,7 @@ class BatchJob:
         most_due: How many there will be; fewer than all if it is cancelled while it is behind.
         output_file: There from the end on, if a line has succeeded.
         error_file: There from the end on, if a line has failed.
-        complaint: Why it has failed as a whole.
+        complaint: Why it has failed as a whole, if that is known.
     """
 
     job_id: str
@@ -124,21 +124,17 @@ class BatchJob:
     @property
     def is_behind(self) -> bool:
         """Whether lines are due that are not answered."""
-        return self.complaint is None and self.done < self.due
+        return self.done < self.due
 
     def status(self, now_s: float) -> Status:
         """What it is; it does not end before its lines are answered."""
-        if self.complaint is not None:
-            return "FAILED"
-        if self.done < self.due and now_s >= self.timeline.end_s:
+        if self.is_behind and now_s >= self.timeline.end_s:
             return "CANCELLATION_REQUESTED" if self.timeline.is_asked_to_end else "RUNNING"
         return self.timeline.status(now_s)
 
     def has_ended(self, now_s: float) -> bool:
         """Whether nothing more becomes of it."""
-        return self.complaint is not None or (
-            now_s >= self.timeline.end_s and self.done >= self.due
-        )
+        return now_s >= self.timeline.end_s and not self.is_behind
 
     def keep_up(self, now_s: float) -> None:
         """Let those lines be due that are by now."""
@@ -149,6 +145,12 @@ class BatchJob:
         if self.is_behind:
             self.most_due = self.done
         self.timeline.cancel(now_s, takes_s=takes_s, is_overdue=self.is_behind)
+
+    def fail(self, complaint: str, now_s: float) -> None:
+        """Let it fail as a whole, with the lines that it has."""
+        self.complaint = complaint
+        self.timeline.fail(now_s)
+        self.keep_up(now_s)
 
     def write(self, results: Sequence[LineResult]) -> None:
         """Take in what lines came to."""

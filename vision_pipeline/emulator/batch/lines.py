@@ -44,10 +44,10 @@ class LineService:
         self, body: dict[str, object], fault: Fault | None, *, is_large: bool
     ) -> Answer:
         effect = None if fault is None else fault.effect
-        asked = self._completions.ask(check_body(body))
-        images = await self._completions.images(asked, is_large=is_large)
         if isinstance(effect, Refuse):
             raise effect.error()
+        asked = self._completions.ask(check_body(body))
+        images = await self._completions.images(asked, is_large=is_large)
         made = await self._completions.make(asked, images, effect)
         self._state.stats.prompt_tokens += made.prompt_tokens
         self._state.stats.completion_tokens += made.completion_tokens

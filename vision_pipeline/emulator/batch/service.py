@@ -161,11 +161,11 @@ class JobService:
         try:
             while job.is_behind:
                 end = min(job.done + _SLICE_LINES, job.due)
-                lines = job.input.lines(job.done, end)
+                lines = list(job.input.lines(job.done, end))
                 answers = (self._lines.answer(line, job.order.model) for line in lines)
                 job.write(await asyncio.gather(*answers))
         except FileNotFoundError:
-            job.complaint = "An input file was deleted"  # inferred, as what follows from it
+            job.fail("An input file was deleted", self._state.now_s())  # inferred
         finally:
             self._tasks.pop(job.job_id, None)
 
@@ -224,7 +224,7 @@ class JobService:
         return Timeline(
             created_s=now_s,
             start_s=math.inf if fate == "wait" else now_s + settings.batch_queue_s,
-            run_s=settings.batch_run_s,
+            run_s=0.0 if fate == "fail" else settings.batch_run_s,
             deadline_s=now_s + timeout_hours * settings.batch_hour_s,
             fails=fate == "fail",
         )

@@ -26,7 +26,7 @@ class Timeline:
         start_s: When it leaves the queue, unless it has ended before; infinite if it never does.
         run_s: How long it then runs.
         deadline_s: When its time is up, ended or not.
-        fails: It fails as a whole in place of running.
+        fails: It ends as failed, with no lines beyond those that it has.
         asked_s: When it was asked to end; infinite before.
         cancelled_s: When that takes effect; infinite before.
     """
@@ -63,12 +63,12 @@ class Timeline:
         A job that is asked to end goes on until that takes effect: it may end as cancelled with all
         of its lines answered.
         """
-        spent_s = min(now_s, self.end_s) - self.start_s
-        if self.fails or spent_s < 0:
+        moment_s = min(now_s, self.end_s)
+        if self.fails or moment_s < self.start_s:
             return 0
-        if spent_s >= self.run_s:
+        if moment_s >= self.start_s + self.run_s:
             return total
-        return int(total * spent_s / self.run_s)
+        return int(total * (moment_s - self.start_s) / self.run_s)
 
     def cancel(self, now_s: float, *, takes_s: float, is_overdue: bool = False) -> None:
         """Ask it to end: at once in the queue, after a while when it runs.
@@ -80,11 +80,14 @@ class Timeline:
             self.asked_s = now_s
             self.cancelled_s = now_s + (0.0 if status == "QUEUED" else takes_s)
 
+    def fail(self, now_s: float) -> None:
+        """Let it fail while it runs."""
+        self.fails = True
+        self.run_s = now_s - self.start_s
+
     @property
     def _natural_end_s(self) -> float:
-        if self.is_asked_to_end:
-            return self.cancelled_s
-        return self.start_s if self.fails else self.start_s + self.run_s
+        return self.cancelled_s if self.is_asked_to_end else self.start_s + self.run_s
 
     @property
     def _ending(self) -> Status:
