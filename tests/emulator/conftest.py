@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+import json
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -72,9 +74,11 @@ class Clock:
 class Line:
     """Calls an application in this loop, by a clock that the test moves."""
 
-    def __init__(self, clock=None, **settings: Any):
+    def __init__(self, clock=None, *, engine=None, **settings: Any):
         self.clock = clock or Clock()
-        self.app = create_app(EmulatorSettings(**settings), CATALOGUE, clock=self.clock)
+        self.app = create_app(
+            EmulatorSettings(**settings), CATALOGUE, engine=engine, clock=self.clock
+        )
         self.http = httpx.AsyncClient(
             transport=httpx.ASGITransport(self.app),
             base_url="http://emulator",
@@ -90,6 +94,90 @@ class Line:
 
     async def stats(self):
         return (await self.http.get("/_emulator/stats")).json()
+
+
+def batch_line(custom_id: str | None = "0", text: str = "hello", **fields: Any) -> dict[str, Any]:
+    body = {"messages": [{"role": "user", "content": text}], **fields}
+    return {"custom_id": custom_id, "body": body}
+
+
+def as_jsonl(*lines: Any) -> bytes:
+    return b"".join(
+        (line if isinstance(line, bytes) else json.dumps(line).encode()) + b"\n" for line in lines
+    )
+
+
+class Desk(Line):
+    """Uploads files and runs batch jobs, by a clock that the test moves."""
+
+    def __init__(self, clock=None, *, engine=None, **settings: Any):
+        plan = {"batch_queue_s": 10, "batch_run_s": 100, "batch_cancel_s": 10, "batch_hour_s": 1000}
+        super().__init__(clock, engine=engine, **(plan | settings))
+
+    async def upload(self, *lines: Any, purpose="batch", **fields: Any) -> httpx.Response:
+        return await self.http.post(
+            "/v1/files",
+            data={"purpose": purpose, **fields},
+            files={"file": ("in.jsonl", as_jsonl(*lines), "application/jsonl")},
+        )
+
+    async def order(self, **fields: Any) -> httpx.Response:
+        order = {"endpoint": "/v1/chat/completions", "model": "mistral-small-2603", **fields}
+        return await self.http.post("/v1/batch/jobs", json=order)
+
+    async def submit(self, *lines: Any, **fields: Any) -> str:
+        """A job over an uploaded file; gives its id."""
+        file_id = (await self.upload(*lines)).json()["id"]
+        return (await self.order(input_files=[file_id], **fields)).json()["id"]
+
+    async def job(self, job_id: str, *, after_s: float = 0, **query: Any) -> dict[str, Any]:
+        self.clock.now_s += after_s
+        return (await self.http.get(f"/v1/batch/jobs/{job_id}", params=query)).json()
+
+    async def cancel(self, job_id: str) -> dict[str, Any]:
+        return (await self.http.post(f"/v1/batch/jobs/{job_id}/cancel")).json()
+
+    async def rows(self, file_id: str | None) -> list[dict[str, Any]]:
+        if file_id is None:
+            return []
+        content = (await self.http.get(f"/v1/files/{file_id}/content")).content
+        return [json.loads(row) for row in content.splitlines()]
+
+    async def counts(self) -> dict[str, Any]:
+        return (await self.stats())["batch"]
+
+
+@pytest.fixture
+def desk() -> Callable[..., Desk]:
+    """Makes an emulator in this process whose jobs wait 10 s, and run 100 s."""
+    return Desk
+
+
+class HeldEngine:
+    """Answers nothing until it is told to."""
+
+    name = "held"
+    workers = 1
+
+    def __init__(self):
+        self.go = threading.Event()
+
+    def answer(self, question):
+        assert self.go.wait(60)
+        return "done"
+
+
+@pytest.fixture
+def held_engine() -> Iterator[HeldEngine]:
+    engine = HeldEngine()
+    yield engine
+    engine.go.set()
+
+
+@pytest.fixture
+def ask() -> Callable[..., dict[str, Any]]:
+    """Makes a line of a batch."""
+    return batch_line
 
 
 @pytest.fixture

@@ -324,6 +324,7 @@ def test_stats_count_chat_requests_only_and_reset_clears_them(api):
         *("received", "served", "refused", "rate_limited", "faulted", "abandoned"),
         *("faults", "statuses", "in_flight", "max_in_flight"),
         *("prompt_tokens", "completion_tokens", "wire_bytes", "first_at_s", "last_at_s"),
+        "batch",
     ]
     assert (stats["received"], stats["served"], stats["refused"]) == (2, 1, 1)
     assert (stats["in_flight"], stats["max_in_flight"], stats["faults"]) == (0, 1, {})

@@ -193,7 +193,7 @@ def test_a_cut_answer_says_length_and_is_paid_for(start):
 
 def kinds(rates, bodies, *, seed):
     draws = Draws(seed=seed)
-    return [draws.of(body).fault(rates) for body in bodies]
+    return [draws.of(body).fault(rates, FAULTS) for body in bodies]
 
 
 def test_rates_are_kept_and_a_seed_repeats_the_draw():

@@ -107,6 +107,8 @@ async def test_settings_are_changed_by_hand_at_once(line):
         "requests_per_minute": None,
         "tokens_per_minute": None,
         "latency_s": 0.0,
+        "batch_queue_s": 1.0,
+        "batch_run_s": 2.0,
     }
     assert await api.statuses(1) == [500]
     await api.http.post("/_emulator/settings", json={"faults": {}})

@@ -163,11 +163,29 @@ async def test_the_options_of_the_process_reach_the_emulator(process, tmp_path):
     assert (served.status_code, failed.status_code) == (200, 503)
 
 
+async def test_the_times_of_batches_reach_the_emulator_and_its_files_go_with_it(
+    process, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    child = await process("--batch-hour", "0", "--batch-queue", "1000", "--batch-run", "0")
+    base_url = await address_of(child)
+    order = {"endpoint": "/v1/chat/completions", "model": "m", "requests": [{"body": {}}]}
+    async with httpx.AsyncClient(base_url=base_url, headers={"authorization": "Bearer x"}) as http:
+        made = (await http.post("/v1/batch/jobs", json=order)).json()
+        job = (await http.get(f"/v1/batch/jobs/{made['id']}")).json()
+    assert job["status"] == "TIMEOUT_EXCEEDED"
+    assert list(tmp_path.glob("emulator-files-*"))
+    child.send_signal(signal.SIGTERM)
+    assert await end_of(child) == (0, "", "")
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_two_command_lines_have_the_same_options(capsys):
     shared = {
         *("--port", "--engine", "--seed", "--requests-per-minute", "--tokens-per-minute"),
         *("--limit-kind", "--burst", "--rate-headers", "--retry-after"),
         *("--latency", "--latency-model", "--fault", "--script"),
+        *("--batch-hour", "--batch-queue", "--batch-run"),
     }
     with pytest.raises(SystemExit):
         main(["--help"])

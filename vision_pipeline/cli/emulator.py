@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from vision_pipeline.core.errors import ConfigError
+from vision_pipeline.emulator.batch_faults import KINDS
 from vision_pipeline.emulator.choices import (
     EngineName,
     LatencyModel,
@@ -16,7 +17,6 @@ from vision_pipeline.emulator.choices import (
     RateHeaderSet,
     RetryAfter,
 )
-from vision_pipeline.emulator.faults import FAULTS
 from vision_pipeline.wiring.signals import Interrupted
 
 EPILOG = """
@@ -26,12 +26,15 @@ Examples:
 
     vision-pipeline emulator --requests-per-minute 60 --fault http_500=0.05 --seed 7
 
+    vision-pipeline emulator --batch-hour 10 --batch-queue 60 --fault line_http_500=0.1
+
     vision-pipeline emulator --tokens-per-minute 50000 --latency-model vendor --script outage.yaml
 
 A script is a YAML list of steps; what a step says holds until a later one says otherwise. Moments
-are `after_s` (seconds after the first chat request) or `after_requests` (chat requests received
-before those that meet the step); the other keys are `faults`, `requests_per_minute`,
-`tokens_per_minute`, `latency_s` and `api_key`. An outage of 90 seconds:
+are `after_s` (seconds after the first request) or `after_requests` (requests received before those
+that meet the step); chat requests, uploads and new batch jobs count. The other keys are `faults`,
+`requests_per_minute`, `tokens_per_minute`, `latency_s`, `batch_queue_s`, `batch_run_s` and
+`api_key`. An outage of 90 seconds:
 
     - {after_s: 30, faults: {http_503: 1.0}}
 
@@ -45,7 +48,7 @@ Point a recipe at it: `--set model.provider=emulator --set model.base_url=http:/
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("emulator", epilog=EPILOG.replace("{kinds}", ", ".join(FAULTS)))(_emulator)
+    app.command("emulator", epilog=EPILOG.replace("{kinds}", KINDS))(_emulator)
 
 
 def _emulator(
@@ -89,6 +92,16 @@ def _emulator(
         list[str] | None,
         typer.Option(metavar="KIND=RATE", help="Share of requests that meet it; may be repeated."),
     ] = None,
+    batch_hour: Annotated[
+        float,
+        typer.Option(metavar="S", min=0, help="Seconds that an hour of a batch job takes here."),
+    ] = 3600.0,
+    batch_queue: Annotated[
+        float, typer.Option(metavar="S", min=0, help="How long a batch job waits in the queue.")
+    ] = 1.0,
+    batch_run: Annotated[
+        float, typer.Option(metavar="S", min=0, help="How long it runs, at least.")
+    ] = 2.0,
     script: Annotated[
         Path | None, typer.Option(metavar="FILE", help="YAML list of steps; see below.")
     ] = None,
@@ -122,6 +135,9 @@ def _emulator(
             retry_after=retry_after,
             latency_s=latency,
             latency_model=latency_model,
+            batch_hour_s=batch_hour,
+            batch_queue_s=batch_queue,
+            batch_run_s=batch_run,
             seed=seed,
             api_key=api_key,
         )

@@ -12,11 +12,17 @@ from typing import Any
 
 from vision_pipeline.core.errors import ConfigError
 from vision_pipeline.core.models import Catalogue, parse_catalogue
+from vision_pipeline.emulator.batch_faults import KINDS
 from vision_pipeline.emulator.choices import CHOICES
-from vision_pipeline.emulator.faults import FAULTS
 from vision_pipeline.emulator.options import read_settings, read_yaml
 from vision_pipeline.emulator.server import serve
 from vision_pipeline.emulator.settings import EmulatorSettings
+
+_BATCH_S = {
+    "hour": (3600.0, "what an hour of a batch job takes"),
+    "queue": (1.0, "how long a batch job waits"),
+    "run": (2.0, "how long it runs, at least"),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--tokens-per-minute", type=int, metavar="N", help="per model; default no limit")
     add("--burst", dest="burst_s", type=float, default=1.0, metavar="S", help="a bucket's size")
     add("--latency", dest="latency_s", type=float, default=0.0, metavar="S", help="at least")
+    for name, (seconds, what) in _BATCH_S.items():
+        dest = f"batch_{name}_s"
+        add(f"--batch-{name}", dest=dest, type=float, default=seconds, metavar="S", help=what)
     add("--script", type=Path, metavar="FILE", help="YAML list of steps that change settings")
     add("--models", type=Path, metavar="FILE", help="models.yaml; default knows every name")
     add("--capture", action="store_true", help="keep requests for GET /_emulator/requests")
@@ -65,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="KIND=RATE",
-        help=f"share of requests, 0 to 1; repeatable; kinds: {', '.join(FAULTS)}",
+        help=f"share of requests, 0 to 1; repeatable; kinds: {KINDS}",
     )
     return parser
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from http import HTTPStatus
 from random import Random
 from typing import Any
 
-import orjson
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -22,6 +20,10 @@ from starlette.routing import Route
 
 from vision_pipeline.core.models import Catalogue
 from vision_pipeline.emulator.answers import ABANDONED, WITHHELD, Answer, as_answer
+from vision_pipeline.emulator.batch.routes import BatchEndpoints
+from vision_pipeline.emulator.batch.state import BatchState
+from vision_pipeline.emulator.captures import Captures, loaded
+from vision_pipeline.emulator.completions import Completions
 from vision_pipeline.emulator.engines import create_engine
 from vision_pipeline.emulator.gateway import GatewayHeaders, RequestWires
 from vision_pipeline.emulator.model_list import ModelList
@@ -30,15 +32,12 @@ from vision_pipeline.emulator.problems import (
     detail_error,
     gateway_error,
     no_route,
-    too_large,
-    unauthorized,
 )
 from vision_pipeline.emulator.question import Engine
+from vision_pipeline.emulator.responses import json_response, read_body, response_of
 from vision_pipeline.emulator.script import parse_change
 from vision_pipeline.emulator.service import Call, ChatService
 from vision_pipeline.emulator.settings import EmulatorSettings
-
-MAX_BODY_BYTES = 53_000_000  # four images of 10 MB in base64 passed, five did not (2025-12)
 
 
 def _today() -> date:
@@ -66,13 +65,25 @@ def create_app(
         ConfigError: What the engine needs is not installed.
     """
     models = ModelList(catalogue, today=today)
-    service = ChatService(settings, models, engine=engine or create_engine(settings), clock=clock)
-    emulator = Emulator(settings, models, service, clock=clock)
+    engine = engine or create_engine(settings)
+    completions = Completions(settings, models, engine=engine, clock=clock)
+    service = ChatService(settings, completions, clock=clock)
+    captures = Captures(settings)
+    state = BatchState(
+        service.conditions,
+        captures,
+        clock=clock,
+        epoch_s=completions.epoch_s,
+        seed=settings.seed,
+    )
+    batch = BatchEndpoints(state, service.conditions, completions)
+    emulator = Emulator(models, service, batch, captures, clock=clock)
     app = Starlette(
         routes=[
             Route("/v1/chat/completions", emulator.chat, methods=["POST"]),
             Route("/v1/models", emulator.list_models, methods=["GET"]),
             Route("/v1/models/{name:path}", emulator.show_model, methods=["GET"]),
+            *batch.routes(),
             Route("/_emulator/stats", emulator.show_stats, methods=["GET"]),
             Route("/_emulator/reset", emulator.reset, methods=["POST"]),
             Route("/_emulator/settings", emulator.change_settings, methods=["POST"]),
@@ -90,19 +101,20 @@ class Emulator:
 
     def __init__(
         self,
-        settings: EmulatorSettings,
         models: ModelList,
         service: ChatService,
+        batch: BatchEndpoints,
+        captures: Captures,
         *,
         clock: Callable[[], float],
     ) -> None:
-        self._settings = settings
         self._models = models
         self._service = service
+        self._batch = batch
+        self._captures = captures
         self._clock = clock
         self._tasks: set[asyncio.Task[Any] | None] = set()
         self._is_closing = False
-        self._captured: deque[dict[str, Any]] = deque(maxlen=settings.most_captured)
 
     async def chat(self, request: Request) -> Response:
         """`POST /v1/chat/completions`."""
@@ -126,27 +138,28 @@ class Emulator:
             answer = ABANDONED
         finally:
             self._service.stats.end(answer.ending, answer.status, self._clock())
-        return _response(answer)
+        return response_of(answer)
 
     async def list_models(self, request: Request) -> Response:
         """`GET /v1/models`."""
         self._authorize(request)
-        return _json(self._models.cards())
+        return json_response(self._models.cards())
 
     async def show_model(self, request: Request) -> Response:
         """`GET /v1/models/{id or alias}`."""
         self._authorize(request)
-        return _json(self._models.card(request.path_params["name"]))
+        return json_response(self._models.card(request.path_params["name"]))
 
     async def show_stats(self, _: Request) -> Response:
         """`GET /_emulator/stats`; needs no key."""
-        return _json(self._service.stats.as_json())
+        return json_response(self._service.stats.as_json() | {"batch": self._batch.stats()})
 
     async def reset(self, _: Request) -> Response:
         """`POST /_emulator/reset`: everything as after the start; needs no key."""
         self._service.reset()
-        self._captured.clear()
-        return _json({})
+        self._batch.reset()
+        self._captures.clear()
+        return json_response({})
 
     async def change_settings(self, request: Request) -> Response:
         """`POST /_emulator/settings`: other settings at once; needs no key.
@@ -156,22 +169,23 @@ class Emulator:
         now_s = self._clock()
         conditions = self._service.conditions
         try:
-            change = parse_change(_loaded(await request.body()))
+            change = parse_change(loaded(await request.body()))
         except ValueError as error:
             raise detail_error(HTTPStatus.BAD_REQUEST, str(error)) from error
         conditions.keep_up(now_s)
         conditions.change(change, now_s)
-        return _json(conditions.shown())
+        return json_response(conditions.shown())
 
     async def show_requests(self, _: Request) -> Response:
         """`GET /_emulator/requests`: the latest bodies, their faults and replies, oldest first."""
-        if not self._settings.capture:
+        if not self._captures.is_on:
             raise no_route()
-        return _json(list(self._captured))
+        return json_response(self._captures.as_json())
 
     def close(self) -> None:
         """Give up all requests in flight, so that the server can end."""
         self._is_closing = True
+        self._batch.close()
         self._service.close()
         for task in filter(None, self._tasks):
             task.cancel()
@@ -179,13 +193,18 @@ class Emulator:
     async def _answer(self, request: Request, call: Call) -> Answer:
         try:
             self._authorize(request)
-            call.raw = await _read_body(request)
+            call.raw = await read_body(request)
             self._service.stats.wire_bytes += len(call.raw)
             answer = await self._service.answer(call)
         except RefusalError as error:
             answer = as_answer(error)
-        if self._settings.capture:
-            self._captured.append(_capture(call, answer))
+        self._captures.add(
+            "POST /v1/chat/completions",
+            body=call.raw,
+            fault=call.fault,
+            status=answer.status,
+            reply=answer.body,
+        )
         return answer
 
     @contextlib.contextmanager
@@ -198,71 +217,17 @@ class Emulator:
             self._tasks.discard(own_task)
 
     def _authorize(self, request: Request) -> None:
-        self._service.conditions.keep_up(self._clock())
-        scheme, _, key = request.headers.get("authorization", "").partition(" ")
-        key = key.strip()
-        wanted = self._service.conditions.settings.api_key
-        if scheme.lower() != "bearer" or not key or (wanted is not None and key != wanted):
-            raise unauthorized()
-
-
-async def _read_body(request: Request) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > MAX_BODY_BYTES:
-            raise too_large()
-        parts.append(part)
-    return b"".join(parts)
-
-
-def _capture(call: Call, answer: Answer) -> dict[str, Any]:
-    return {
-        "body": _loaded(call.raw),
-        "fault": call.fault,
-        "status": answer.status,
-        "reply": None if answer.status is None else _loaded(answer.body),
-    }
-
-
-def _loaded(raw: bytes) -> object:
-    try:
-        loaded: object = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        return raw.decode(errors="replace")
-    return loaded
-
-
-def _response(answer: Answer) -> Response:
-    if answer.status is None:
-        return _NoResponse()
-    return Response(
-        answer.body,
-        status_code=answer.status,
-        headers=answer.headers,
-        media_type=answer.media_type,
-    )
-
-
-class _NoResponse(Response):
-    """Sends nothing: the connection is gone."""
-
-    async def __call__(self, *_: object) -> None:
-        """Do nothing."""
-
-
-def _json(content: object) -> Response:
-    return Response(orjson.dumps(content), media_type="application/json")
+        header = request.headers.get("authorization", "")
+        self._service.conditions.authorize(header, self._clock())
 
 
 async def _refused(_: Request, error: Exception) -> Response:
     if not isinstance(error, RefusalError):
         raise error
-    return _response(as_answer(error))
+    return response_of(as_answer(error))
 
 
 async def _no_such_route(_: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException) and error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        return _response(as_answer(detail_error(error.status_code, "Method Not Allowed")))
-    return _response(as_answer(no_route()))
+        return response_of(as_answer(detail_error(error.status_code, "Method Not Allowed")))
+    return response_of(as_answer(no_route()))

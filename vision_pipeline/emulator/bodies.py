@@ -11,16 +11,16 @@ from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 import orjson
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-    ValidationError,
-    model_validator,
-)
+from pydantic import Field, ValidationError, model_validator
 
+from vision_pipeline.emulator.chunks import (
+    Chunk,
+    Content,
+    ImageChunk,
+    Strict,
+    SystemContent,
+    TextChunk,
+)
 from vision_pipeline.emulator.problems import malformed_json, validation_errors
 
 _BAD_IMAGE = (
@@ -29,146 +29,21 @@ _BAD_IMAGE = (
 )
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class TextChunk(_Strict):
-    """A piece of text."""
-
-    type: Literal["text"] = "text"
-    text: str
-
-
-class ImageUrl(_Strict):
-    """The object form of an image address; `detail` has no effect."""
-
-    url: str
-    detail: Literal["low", "auto", "high"] | None = None
-
-
-def image_url_form(value: object) -> str:
-    """Which of the two forms an image address has."""
-    return "str" if isinstance(value, str) else "ImageURL"
-
-
-class ImageChunk(_Strict):
-    """An image by `https` address or data URL, as a string or as an object."""
-
-    type: Literal["image_url"] = "image_url"
-    image_url: Annotated[
-        Annotated[str, Tag("str")] | Annotated[ImageUrl, Tag("ImageURL")],
-        Discriminator(image_url_form),
-    ]
-
-    @property
-    def url(self) -> str:
-        """The address, whichever form it came in."""
-        return self.image_url if isinstance(self.image_url, str) else self.image_url.url
-
-
-class ReferenceChunk(_Strict):
-    """References to sources."""
-
-    type: Literal["reference"] = "reference"
-    reference_ids: list[int | str]
-
-
-class ThinkingChunk(_Strict):
-    """Reasoning of an earlier turn."""
-
-    type: Literal["thinking"] = "thinking"
-    thinking: list[TextChunk | ReferenceChunk]
-    signature: str | None = None
-    closed: bool = True
-
-
-class DocumentChunk(_Strict):
-    """A document by address."""
-
-    type: Literal["document_url"] = "document_url"
-    document_url: str
-    document_name: str | None = None
-
-
-class FileChunk(_Strict):
-    """An uploaded file."""
-
-    type: Literal["file"] = "file"
-    file_id: str
-
-
-class AudioChunk(_Strict):
-    """A piece of sound."""
-
-    type: Literal["input_audio"] = "input_audio"
-    input_audio: str
-
-
-_CHUNK_KEYS = {
-    "text": "text",
-    "image_url": "image_url",
-    "thinking": "thinking",
-    "reference_ids": "reference",
-    "document_url": "document_url",
-    "file_id": "file",
-    "input_audio": "input_audio",
-}
-
-
-def chunk_type(value: object) -> str | None:
-    """The type of a chunk; where it is left out, the type whose key field is there."""
-    if not isinstance(value, dict):
-        found = getattr(value, "type", None)
-    else:
-        implied = (kind for key, kind in _CHUNK_KEYS.items() if key in value)
-        found = value.get("type") or next(implied, None)
-    return found if isinstance(found, str) else None
-
-
-def content_form(value: object) -> str:
-    """Which form a message's content has."""
-    return "list" if isinstance(value, list) else "str"
-
-
-_Text = Annotated[TextChunk, Tag("text")]
-_Thinking = Annotated[ThinkingChunk, Tag("thinking")]
-Chunk = Annotated[
-    _Text
-    | _Thinking
-    | Annotated[ImageChunk, Tag("image_url")]
-    | Annotated[ReferenceChunk, Tag("reference")]
-    | Annotated[DocumentChunk, Tag("document_url")]
-    | Annotated[FileChunk, Tag("file")]
-    | Annotated[AudioChunk, Tag("input_audio")],
-    Discriminator(chunk_type),
-]
-SystemChunk = Annotated[_Text | _Thinking, Discriminator(chunk_type)]
-SystemContent = Annotated[
-    Annotated[str, Tag("str")] | Annotated[list[SystemChunk], Tag("list")],
-    Discriminator(content_form),
-]
-Content = Annotated[
-    Annotated[str | None, Tag("str")] | Annotated[list[Chunk], Tag("list")],
-    Discriminator(content_form),
-]
-
-
-class SystemMessage(_Strict):
+class SystemMessage(Strict):
     """The instructions before the conversation."""
 
     role: Literal["system"]
     content: SystemContent
 
 
-class UserMessage(_Strict):
+class UserMessage(Strict):
     """What the user says and shows."""
 
     role: Literal["user"]
     content: Content
 
 
-class AssistantMessage(_Strict):
+class AssistantMessage(Strict):
     """An earlier answer, or the beginning of the one that is asked for."""
 
     role: Literal["assistant"]
@@ -177,7 +52,7 @@ class AssistantMessage(_Strict):
     prefix: bool = False
 
 
-class ToolMessage(_Strict):
+class ToolMessage(Strict):
     """The result of a tool call."""
 
     role: Literal["tool"]
@@ -191,7 +66,7 @@ Message = Annotated[
 ]
 
 
-class JsonSchemaSpec(_Strict):
+class JsonSchemaSpec(Strict):
     """A named schema; it constrains the answer only when `strict`."""
 
     name: str
@@ -200,7 +75,7 @@ class JsonSchemaSpec(_Strict):
     strict: bool = False
 
 
-class ResponseFormat(_Strict):
+class ResponseFormat(Strict):
     """What form the answer has to have."""
 
     type: Literal["text", "json_object", "json_schema"] = "text"
@@ -213,14 +88,14 @@ class ResponseFormat(_Strict):
         return self
 
 
-class Prediction(_Strict):
+class Prediction(Strict):
     """What the caller expects the answer to be."""
 
     type: Literal["content"] = "content"
     content: str = ""
 
 
-class ChatBody(_Strict):
+class ChatBody(Strict):
     """One request; fields that only steer sampling are checked and have no effect."""
 
     model: str
@@ -281,9 +156,19 @@ def parse_body(raw: bytes) -> ChatBody:
             time of pydantic's own JSON mode here, which copies each image for every union.
     """
     try:
-        return ChatBody.model_validate(orjson.loads(raw))
+        return check_body(orjson.loads(raw))
     except orjson.JSONDecodeError as error:
         raise malformed_json(error) from error
+
+
+def check_body(document: object) -> ChatBody:
+    """The request in parsed JSON.
+
+    Raises:
+        RefusalError: 422 with all errors.
+    """
+    try:
+        return ChatBody.model_validate(document)
     except ValidationError as error:
         raise validation_errors(error) from error
 

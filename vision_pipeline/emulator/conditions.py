@@ -6,10 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 from vision_pipeline.emulator.limits import RateLimits
+from vision_pipeline.emulator.problems import unauthorized
 from vision_pipeline.emulator.script import Change, Script, Step
 from vision_pipeline.emulator.settings import EmulatorSettings
 
-_SHOWN = ("faults", "requests_per_minute", "tokens_per_minute", "latency_s")
+_SHOWN = (
+    *("faults", "requests_per_minute", "tokens_per_minute", "latency_s"),
+    *("batch_queue_s", "batch_run_s"),
+)
 
 
 class Conditions:
@@ -37,7 +41,7 @@ class Conditions:
         self._script = Script(settings.script)
 
     def arrive(self, now_s: float) -> None:
-        """Count a chat request, and take the steps that it is the first to meet."""
+        """Count a request for something new, and take the steps that it is the first to meet."""
         if not self._script.is_over:
             self._take(self._script.arrive(now_s))
 
@@ -45,6 +49,19 @@ class Conditions:
         """Take the steps whose time has come."""
         if not self._script.is_over:
             self._take(self._script.due(now_s))
+
+    def authorize(self, authorization: str, now_s: float) -> None:
+        """Look at the header that carries the key.
+
+        Raises:
+            RefusalError: 401; there is no key, or not the one that is accepted now.
+        """
+        self.keep_up(now_s)
+        scheme, _, key = authorization.partition(" ")
+        key = key.strip()
+        wanted = self.settings.api_key
+        if scheme.lower() != "bearer" or not key or (wanted is not None and key != wanted):
+            raise unauthorized()
 
     def change(self, change: Change, at_s: float) -> None:
         """Let other settings hold from a moment on, which is not before any earlier one."""

@@ -13,14 +13,11 @@ from vision_pipeline.core.tokens import (
 from vision_pipeline.emulator.bodies import (
     AssistantMessage,
     ChatBody,
-    ImageChunk,
-    ReferenceChunk,
     SystemMessage,
-    TextChunk,
-    ThinkingChunk,
     ToolMessage,
     UserMessage,
 )
+from vision_pipeline.emulator.chunks import ImageChunk, ReferenceChunk, TextChunk, ThinkingChunk
 from vision_pipeline.emulator.images import ReceivedImage
 from vision_pipeline.emulator.problems import invalid_request
 

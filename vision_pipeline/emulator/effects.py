@@ -1,4 +1,4 @@
-"""What a fault does to a request: an error, a cut connection, a spoiled reply, or a long wait."""
+"""What a fault does: an error, a cut connection, a spoiled reply, a long wait, a job that fails."""
 
 from __future__ import annotations
 
@@ -66,7 +66,31 @@ class Garble:
     edit: Callable[[bytes], bytes]
 
 
-Effect = Refuse | Forbid | Wire | Slow | Spoil | Garble
+@dataclass(frozen=True, slots=True)
+class Lose:
+    """What was asked for is done, and the connection is cut in place of the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hide:
+    """A job that is there and not found for a while."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doom:
+    """A job that fails as a whole when its turn comes, or whose turn never comes."""
+
+    fate: Literal["fail", "wait"]
+
+
+@dataclass(frozen=True, slots=True)
+class Resend:
+    """A file whose content comes so many times over: 0.5 is its first half."""
+
+    copies: float
+
+
+Effect = Refuse | Forbid | Wire | Slow | Spoil | Garble | Lose | Hide | Doom | Resend
 
 
 def spoiled(reply: Reply, effect: Spoil, *, most_tokens: int) -> Reply:

@@ -131,11 +131,14 @@ def invalid_file(message: str) -> RefusalError:
     return api_error(HTTPStatus.BAD_REQUEST, message, "invalid_request_file", "3310")
 
 
-def validation_errors(error: ValidationError) -> RefusalError:
-    """422 with all errors of a body, and long values cut so that no megabytes come back."""
+def validation_errors(error: ValidationError, *, where: str = "body") -> RefusalError:
+    """422 with all errors of a body or a query, long values cut so that no megabytes come back."""
     return detail_error(
         HTTPStatus.UNPROCESSABLE_ENTITY,
-        [_entry(details) for details in error.errors(include_url=False, include_context=False)],
+        [
+            _entry(details, where)
+            for details in error.errors(include_url=False, include_context=False)
+        ],
     )
 
 
@@ -151,10 +154,10 @@ def malformed_json(error: orjson.JSONDecodeError) -> RefusalError:
     return detail_error(HTTPStatus.UNPROCESSABLE_ENTITY, [entry])
 
 
-def _entry(details: Mapping[str, Any]) -> dict[str, Any]:
+def _entry(details: Mapping[str, Any], where: str) -> dict[str, Any]:
     entry = {
         "type": details["type"],
-        "loc": ["body", *details["loc"]],
+        "loc": [where, *details["loc"]],
         "msg": details["msg"],
     }
     # An error of the body as a whole came without its input on the wire.

@@ -31,6 +31,8 @@ class Change:
         requests_per_minute: Per model; None for no limit, 0 to refuse everything.
         tokens_per_minute: Per model; None for no limit, 0 to refuse everything.
         latency_s: Least seconds for an answer.
+        batch_queue_s: How long jobs made from then on wait before they run.
+        batch_run_s: How long they run.
         api_key: The only key accepted from then on; None accepts any.
 
     Raises:
@@ -41,6 +43,8 @@ class Change:
     requests_per_minute: int | Unset | None = UNSET
     tokens_per_minute: int | Unset | None = UNSET
     latency_s: float | Unset = UNSET
+    batch_queue_s: float | Unset = UNSET
+    batch_run_s: float | Unset = UNSET
     api_key: str | Unset | None = UNSET
 
     def __post_init__(self) -> None:
@@ -61,9 +65,11 @@ class Change:
 class Step(Change):
     """A change with its moment: exactly one of the two.
 
+    The requests are those that ask for something new: chat requests, uploads, batch jobs.
+
     Attributes:
-        after_s: Seconds after the first chat request.
-        after_requests: How many chat requests are received before those that it changes.
+        after_s: Seconds after the first request.
+        after_requests: How many requests are received before those that it changes.
 
     Raises:
         ValueError: A value is not allowed, or there is not exactly one moment.
@@ -96,7 +102,7 @@ class Script:
         return not (self._timed or self._counted)
 
     def arrive(self, now_s: float) -> list[tuple[float, Step]]:
-        """Count a chat request, and take the steps that it is the first to meet."""
+        """Count a request, and take the steps that it is the first to meet."""
         if self._first_s is None:
             self._first_s = now_s
         due = self.due(now_s)
@@ -196,5 +202,7 @@ _ALLOWED: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "requests_per_minute": ("a whole number >= 0, or null", _is_limit),
     "tokens_per_minute": ("a whole number >= 0, or null", _is_limit),
     "latency_s": ("a number of seconds >= 0", _is_duration),
+    "batch_queue_s": ("a number of seconds >= 0", _is_duration),
+    "batch_run_s": ("a number of seconds >= 0", _is_duration),
     "api_key": ("a text that is not empty, or null", _is_key),
 }

@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
-from random import Random
 from typing import Protocol
 
-from vision_pipeline.emulator.answers import WITHHELD, Answer, MadeReply, as_answer, envelope
+from vision_pipeline.emulator.answers import WITHHELD, Answer, MadeReply, as_answer
 from vision_pipeline.emulator.bodies import parse_body
+from vision_pipeline.emulator.completions import LARGE_BODY_BYTES, Completions
 from vision_pipeline.emulator.conditions import Conditions
-from vision_pipeline.emulator.conversation import check_conversation
 from vision_pipeline.emulator.draws import Draw, Draws
 from vision_pipeline.emulator.effects import Effect, Forbid, Garble, Refuse, Slow, Wire
 from vision_pipeline.emulator.faults import FAULTS
-from vision_pipeline.emulator.images import ReceivedImage, check_count, receive
 from vision_pipeline.emulator.latency import REFUSAL_S, vendor_latency_s
-from vision_pipeline.emulator.model_list import AskedModel, ModelList
+from vision_pipeline.emulator.model_list import AskedModel
 from vision_pipeline.emulator.problems import RefusalError, rate_limited
-from vision_pipeline.emulator.question import Engine
 from vision_pipeline.emulator.rate_headers import Account, rate_headers, retry_headers
-from vision_pipeline.emulator.replies import Replies
 from vision_pipeline.emulator.settings import EmulatorSettings
 from vision_pipeline.emulator.stats import Stats
-
-# From this size on a body is parsed in a thread; below, the hop costs more than the work.
-_LARGE_BODY_BYTES = 1024 * 1024
 
 
 class Wires(Protocol):
@@ -71,39 +63,34 @@ class ChatService:
 
     Args:
         settings: Limits, latency, faults, and their changes.
-        models: Who may be asked.
-        engine: Who answers.
+        completions: Who judges bodies and makes replies.
         clock: Seconds, never going back.
     """
 
     def __init__(
         self,
         settings: EmulatorSettings,
-        models: ModelList,
+        completions: Completions,
         *,
-        engine: Engine,
         clock: Callable[[], float],
     ) -> None:
         self.stats = Stats()
         self.conditions = Conditions(settings)
-        self._models = models
-        self._replies = Replies(engine)
+        self._completions = completions
         self._clock = clock
-        # The time of day is counted on by the clock, which may be a test's.
-        self._epoch_s = time.time() - clock()
         self._seed = settings.seed
-        self._begin()
+        self._draws = Draws(seed=self._seed)
 
     def reset(self) -> None:
         """Begin anew, as after the start; requests in flight stay."""
         self.stats = self.stats.anew()
         self.conditions.reset()
-        self._replies.reset()
-        self._begin()
+        self._completions.reset()
+        self._draws = Draws(seed=self._seed)
 
     def close(self) -> None:
         """Give up what waits for the engine."""
-        self._replies.close()
+        self._completions.close()
 
     async def answer(self, call: Call) -> Answer:
         """Answer one request.
@@ -122,29 +109,23 @@ class ChatService:
         return answer
 
     async def _answer(self, call: Call, started_s: float) -> Answer:
-        is_large = len(call.raw) >= _LARGE_BODY_BYTES
+        is_large = len(call.raw) >= LARGE_BODY_BYTES
         body = await asyncio.to_thread(parse_body, call.raw) if is_large else parse_body(call.raw)
-        urls = body.image_urls()
-        model = self._models.ask(body.model, has_images=bool(urls))
+        asked = self._completions.ask(body)
+        model = asked.model
         self._admit(model)
-        check_conversation(body)
-        check_count(len(urls), most=model.max_images)
-        images = await asyncio.to_thread(self._receive, urls) if is_large else self._receive(urls)
+        images = await self._completions.images(asked, is_large=is_large)
         draw = self._draw(call)
         early = await self._without_reply(call)
         if early is not None:
             return early
-        made = await self._replies.make(body, model, images, call.effect)
+        made = await self._completions.make(asked, images, call.effect)
         await self._wait_until(started_s + self._latency_s(call.effect, model, made, draw))
         headers = self._settle(model, made) | model.headers
-        sent = self._envelope(made, model)
+        sent = self._completions.envelope(asked, made)
         if isinstance(call.effect, Garble):
             sent = call.effect.edit(sent)
         return Answer(HTTPStatus.OK, sent, "served", headers=headers)
-
-    def _begin(self) -> None:
-        self._draws = Draws(seed=self._seed)
-        self._ids = Random(self._seed)
 
     def _admit(self, model: AskedModel) -> None:
         now_s = self._clock()
@@ -163,7 +144,7 @@ class ChatService:
             | retry_headers(
                 settings.retry_after,
                 meter.wait_s(account.now_s),
-                now=datetime.fromtimestamp(self._epoch_s + account.now_s, UTC),
+                now=datetime.fromtimestamp(self._completions.epoch_s + account.now_s, UTC),
             )
         )
 
@@ -182,7 +163,7 @@ class ChatService:
         if not settings.faults and settings.latency_model == "constant":
             return None  # spares the digest of a large body
         draw = self._draws.of(call.raw)
-        kind = draw.fault(settings.faults)
+        kind = draw.fault(settings.faults, FAULTS)
         if kind is not None:
             self.stats.faults[kind] += 1
             call.fault, call.effect = kind, FAULTS[kind]
@@ -203,9 +184,6 @@ class ChatService:
                 return WITHHELD
             case _:
                 return None
-
-    def _receive(self, urls: list[str]) -> tuple[ReceivedImage, ...]:
-        return tuple(receive(url, self.conditions.settings.url_images) for url in urls)
 
     def _latency_s(
         self, effect: Effect | None, model: AskedModel, made: MadeReply, draw: Draw | None
@@ -230,11 +208,3 @@ class ChatService:
         left_s = due_s - self._clock()
         if left_s > 0:
             await asyncio.sleep(left_s)
-
-    def _envelope(self, made: MadeReply, model: AskedModel) -> bytes:
-        return envelope(
-            made,
-            model_name=f"{self._replies.engine_name}/{model.asked_as}",
-            reply_id=f"{self._ids.getrandbits(128):032x}",
-            created=int(self._epoch_s + self._clock()),
-        )
