@@ -18,6 +18,8 @@ import orjson
 import pytest
 from PIL import Image
 
+from tests.workers import workers_of
+from vision_pipeline.adapters.clusters.ray import open_ray
 from vision_pipeline.adapters.vision_api.leases import Nobody
 from vision_pipeline.core.config import RunConfig
 from vision_pipeline.core.errors import ConfigError, StoppedError, WorkersError
@@ -264,26 +266,19 @@ class Command:
         return self._process.returncode, orjson.loads(out or "{}"), err.decode()
 
 
-def workers_of(pid: int) -> list[int]:
-    """The processes of Dask or Ray below a command that run its functions."""
-    psutil = pytest.importorskip("psutil")
-    below = psutil.Process(pid).children(recursive=True)
-    return [
-        each.pid
-        for each in below
-        if any("preparation.worker" in " ".join(child.cmdline()) for child in each.children())
-    ]
-
-
 def assert_whole(config: RunConfig, summary: dict) -> None:
     rows = load(config.output.path)
     assert len(rows) == rows["item_id"].nunique() == summary["ok"] == ITEMS
 
 
-@needs_dask
-def test_dask_spreads_shards_over_workers_and_one_that_is_killed_loses_nothing(
-    config, tmp_path, emulator
+@pytest.mark.parametrize(
+    "runner", [pytest.param("dask", marks=needs_dask), pytest.param("ray", marks=needs_ray)]
+)
+def test_shards_are_spread_over_workers_and_one_that_is_killed_loses_nothing(
+    config, tmp_path, emulator, runner
 ):
+    execution = config.execution.model_copy(update={"runner": runner})
+    config = config.model_copy(update={"execution": execution})
     command = Command(config, tmp_path)
     while len(busy := workers_of(command.pid)) < 2:
         assert command.is_running
@@ -313,3 +308,28 @@ def test_ray_spreads_shards_over_its_actors(config, tmp_path, emulator):
     assert (code, "Traceback" in err) == (0, False), err
     assert_whole(config, summary)
     assert summary["calls"] == served(emulator) == ITEMS
+
+
+class TalkativeRay:
+    """Ray as far as it starts its actors, and prints what befalls them."""
+
+    def init(self, **_: object) -> None:
+        sys.stdout.write("(raylet) A worker died\n")
+
+    def remote(self, *_: object) -> "TalkativeRay":
+        return self
+
+    def options(self, **_: object) -> "TalkativeRay":
+        return self
+
+    def shutdown(self) -> None:
+        sys.stdout.write("(raylet) The rest ended\n")
+
+
+async def test_what_ray_prints_of_its_workers_is_not_among_the_results(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ray", TalkativeRay())
+    async with open_ray(None, workers=2, threads=1):
+        pass
+    sys.stdout.write("results")
+    out, err = capsys.readouterr()
+    assert (out, err.count("(raylet)")) == ("results", 2)

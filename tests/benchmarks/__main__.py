@@ -17,7 +17,9 @@ from statistics import median
 
 from PIL import Image
 
+from tests.benchmarks.clusters import clusters
 from tests.benchmarks.emulated import serving
+from tests.benchmarks.flow import flow
 from tests.benchmarks.in_flight import in_flight, memory
 from tests.benchmarks.ledger import ledger
 from tests.benchmarks.plan import plan
@@ -142,8 +144,10 @@ SECTIONS = {
     "two-cores": two_cores,
     "in-flight": in_flight,
     "memory": memory,
+    "flow": flow,
     "quota": quota,
     "shared-quota": shared_quota,
+    "clusters": clusters,
     "emulator": serving,
     "ledger": ledger,
 }

@@ -12,11 +12,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.benchmarks.recipes import NO_QUOTA, recipe, run_command
+
 IN_FLIGHT, MANY_IN_FLIGHT = 32, 256
 BODY_BYTES = 250_000
-# As for a server of one's own: the careful start of "auto" is no work.
-NO_QUOTA = {"requests_per_minute": 10**6, "tokens_per_minute": 10**9}
-PROMPT = "---\nversion: 1\ndescription: d\nschema: null\n---\nWhat is in this image?"
 
 
 async def bare(folder: Path, base_url: str, *, in_flight: int, count: int | None) -> None:
@@ -74,19 +73,14 @@ async def product(
     from vision_pipeline.wiring.services import open_services
 
     with tempfile.TemporaryDirectory() as scratch:
-        prompt = Path(scratch) / "p.md"
-        prompt.write_text(PROMPT)
-        config = RunConfig.model_validate(
-            {
-                "name": "bench",
-                "source": source,
-                "prompt": str(prompt),
-                "model": {"provider": "emulator", "base_url": f"{base_url}/v1"},
-                "image": {"verify": verify, "max_side_px": 1540},
-                "limits": {"max_in_flight": in_flight} | NO_QUOTA,
-                "output": {"path": str(Path(scratch) / "out")},
-            }
+        document = recipe(
+            Path(scratch),
+            base_url,
+            source=source,
+            image={"verify": verify, "max_side_px": 1540},
+            limits={"max_in_flight": in_flight} | NO_QUOTA,
         )
+        config = RunConfig.model_validate(document)
         async with open_services(config) as services:
             summary = await carry_out(services, analyze_shard)
             # A list for each thread, of those that it started.
@@ -99,27 +93,19 @@ async def product(
 
 def command(manifest: Path, base_url: str) -> None:
     """The command `run` over a manifest, as a user types it, into a new output folder."""
-    import yaml
-
-    from vision_pipeline.cli.app import main as run_command
+    from vision_pipeline.cli.app import main as run
 
     with tempfile.TemporaryDirectory() as scratch:
-        prompt, config = Path(scratch) / "p.md", Path(scratch) / "bench.yaml"
-        prompt.write_text(PROMPT)
-        settings = {
-            "name": "bench",
-            "source": {"manifest": str(manifest)},
-            "prompt": str(prompt),
-            "model": {"provider": "emulator", "base_url": f"{base_url}/v1"},
-            "image": {"verify": "structure"},
-            "limits": {"max_in_flight": IN_FLIGHT} | NO_QUOTA,
-            "output": {"path": str(Path(scratch) / "out")},
-        }
-        config.write_text(yaml.safe_dump(settings))
-        sys.argv = ["vision-pipeline", "run", str(config), "--engine", "local"]
+        sys.argv = run_command(
+            Path(scratch),
+            base_url,
+            source={"manifest": str(manifest)},
+            image={"verify": "structure"},
+            limits={"max_in_flight": IN_FLIGHT} | NO_QUOTA,
+        )
         with contextlib.redirect_stdout(sys.stderr):
             try:
-                run_command()
+                run()
             except SystemExit as ended:
                 if ended.code:
                     raise

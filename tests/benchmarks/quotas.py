@@ -15,11 +15,10 @@ from statistics import median
 
 from PIL import Image
 
+from tests.benchmarks.recipes import UNLIMITED_TOKENS, run_command
 from tests.benchmarks.report import section, table
 
 IN_FLIGHT, LATENCY_S, WINDOW_S = 64, 0.2, 60.0
-PROMPT = "---\nversion: 1\ndescription: d\nschema: null\n---\nWhat is in this image?"
-UNLIMITED_TOKENS = 10**9
 
 
 @dataclass(frozen=True)
@@ -119,22 +118,13 @@ def quota(rounds: int) -> str:
 def measure(folder: Path, scenario: Scenario, limits: str) -> dict[str, float]:
     """One run, as the server saw it."""
     with tempfile.TemporaryDirectory() as scratch, emulator(scenario.options) as base_url:
-        prompt, recipe = Path(scratch) / "p.md", Path(scratch) / "r.yaml"
-        prompt.write_text(PROMPT)
-        chosen = scenario.given if limits == "given" else {}
-        document = {
-            "name": "bench",
-            "source": {"path": str(folder), "limit": scenario.items},
-            "prompt": str(prompt),
-            "model": {"provider": "emulator", "base_url": f"{base_url}/v1", "engine": "synthetic"},
-            "limits": {"max_in_flight": IN_FLIGHT} | chosen,
-            "output": {"path": str(Path(scratch) / "out")},
-        }
-        recipe.write_text(json.dumps(document))
-        command = [str(Path(sys.executable).parent / "vision-pipeline"), "run", str(recipe)]
-        ended = subprocess.run(
-            [*command, "--engine", "local", "--json"], capture_output=True, text=True, check=True
+        command = run_command(
+            Path(scratch),
+            base_url,
+            source={"path": str(folder), "limit": scenario.items},
+            limits={"max_in_flight": IN_FLIGHT} | (scenario.given if limits == "given" else {}),
         )
+        ended = subprocess.run(command, capture_output=True, text=True, check=True)
         summary = json.loads(ended.stdout)
         with urllib.request.urlopen(f"{base_url}/_emulator/stats") as response:
             stats = json.load(response)

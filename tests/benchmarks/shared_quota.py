@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
-from contextlib import ExitStack, suppress
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from tests.benchmarks.quotas import BUCKET, IN_FLIGHT, PROMPT, UNLIMITED_TOKENS, draw, emulator
+from tests.benchmarks.prefect_server import PrefectServer
+from tests.benchmarks.quotas import BUCKET, IN_FLIGHT, draw, emulator
+from tests.benchmarks.recipes import UNLIMITED_TOKENS, run_command
 from tests.benchmarks.report import section, table
 
 PROCESSES, PER_S = 4, 20
-BIN = Path(sys.executable).parent
 
 
 @dataclass(frozen=True)
@@ -84,30 +83,34 @@ def shared_quota(rounds: int) -> str:
             folder.mkdir()
             draw(folder, max(each.items for each in SCENARIOS.values()) // PROCESSES)
         for name, scenario in SCENARIOS.items():
-            runs = [measure(Path(scratch), scenario) for _ in range(rounds)]
-            found = {key: median(run[key] for run in runs) for key in runs[0]}
             rows.append(
-                (
-                    name,
-                    f"{found['seconds']:.0f}",
-                    f"{found['used']:.1%}",
-                    f"{found['refused'] / scenario.items:.2%}",
-                    f"{sum(scenario.items - run['served'] for run in runs):.0f}",
-                    f"{found['first_s']:.0f} to {found['seconds']:.0f}",
-                    f"{found['away_per_s']:.1f}" if scenario.away_s else "",
-                )
+                row(name, scenario, [measure(Path(scratch), scenario) for _ in range(rounds)])
             )
-            print(rows[-1], runs, file=sys.stderr, flush=True)
+            print(rows[-1], file=sys.stderr, flush=True)
     head = (
         "quota",
         "seconds",
         "used",
         "refused",
         "rows lost",
-        "processes end after s",
+        "first process done after s",
         "requests/s without server",
     )
     return section("Shared quota", rounds, shared_quota.__doc__ or "", table(head, rows))
+
+
+def row(name: str, scenario: Scenario, runs: list[dict[str, float]]) -> tuple[str, ...]:
+    """A line of the table: medians, and the rows that any of the rounds lost."""
+    found = {key: median(run[key] for run in runs) for key in runs[0]}
+    return (
+        name,
+        f"{found['seconds']:.0f}",
+        f"{found['used']:.1%}",
+        f"{found['refused'] / scenario.items:.2%}",
+        f"{sum(scenario.items - run['served'] for run in runs):.0f}",
+        f"{found['first_s']:.0f}",
+        f"{found['away_per_s']:.1f}" if scenario.away_s else "",
+    )
 
 
 def measure(images: Path, scenario: Scenario) -> dict[str, float]:
@@ -121,7 +124,13 @@ def measure(images: Path, scenario: Scenario) -> dict[str, float]:
             start(images / str(number), scratch / str(number), scenario, base_url, environment)
             for number in range(PROCESSES)
         ]
-        samples, ended_s = watch(runs, base_url, server, scenario.away_s)
+
+        def kill_or_start(sample: dict[str, float]) -> None:
+            if server is not None and scenario.away_s is not None:
+                begin_s, end_s = scenario.away_s
+                server.be(is_up=not begin_s <= sample["passed_s"] < end_s)
+
+        samples, ended_s = watch(runs, base_url, kill_or_start)
         served = sum(json.loads(run.communicate()[0])["ok"] for run in runs)
     stats = samples[-1]
     seconds = stats["last_at_s"] - stats["first_at_s"]
@@ -143,20 +152,15 @@ def start(
 ) -> subprocess.Popen[str]:
     """One of the processes."""
     scratch.mkdir()
-    (scratch / "p.md").write_text(PROMPT)
     shared = {"shared": {"name": "bench", "share": 1 / PROCESSES}} if scenario.is_shared else {}
-    document = {
-        "name": "bench",
-        "source": {"path": str(images), "limit": scenario.items // PROCESSES},
-        "prompt": str(scratch / "p.md"),
-        "model": {"provider": "emulator", "base_url": f"{base_url}/v1", "engine": "synthetic"},
-        "limits": {"max_in_flight": IN_FLIGHT} | scenario.limits | shared,
-        "output": {"path": str(scratch / "out")},
-    }
-    (scratch / "r.yaml").write_text(json.dumps(document))
-    command = [str(BIN / "vision-pipeline"), "run", str(scratch / "r.yaml")]
+    command = run_command(
+        scratch,
+        base_url,
+        source={"path": str(images), "limit": scenario.items // PROCESSES},
+        limits={"max_in_flight": IN_FLIGHT} | scenario.limits | shared,
+    )
     return subprocess.Popen(
-        [*command, "--engine", "local", "--json"],
+        command,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -165,12 +169,15 @@ def start(
 
 
 def watch(
-    runs: list[subprocess.Popen[str]],
-    base_url: str,
-    server: PrefectServer | None,
-    away_s: tuple[float, float] | None,
+    runs: list[subprocess.Popen[str]], base_url: str, act: Callable[[dict[str, float]], None]
 ) -> tuple[list[dict[str, float]], float]:
-    """The provider's counts until all have ended, and when the first of them did."""
+    """The provider's counts until all have ended, and when the first of them did.
+
+    Args:
+        runs: What sends.
+        base_url: Of the emulator.
+        act: Called with each of the counts; `passed_s` is counted from the first request.
+    """
     samples: list[dict[str, float]] = []
     first_s = 0.0
     while True:
@@ -182,8 +189,7 @@ def watch(
             samples.append(stats | {"passed_s": passed_s})
             if not first_s and any(run.poll() is not None for run in runs):
                 first_s = passed_s
-            if server is not None and away_s is not None:
-                server.be(is_up=not away_s[0] <= passed_s < away_s[1])
+            act(samples[-1])
         if is_over:
             return samples, first_s
         time.sleep(0.5)
@@ -195,46 +201,3 @@ def rate(samples: list[dict[str, float]], between_s: tuple[float, float]) -> flo
     inside = [each for each in samples if begin_s <= each["passed_s"] < end_s]
     first, last = inside[0], inside[-1]
     return (last["served"] - first["served"]) / (last["passed_s"] - first["passed_s"])
-
-
-class PrefectServer:
-    """A server with SQLite, which may be killed and started anew."""
-
-    def __init__(self, scratch: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = free.getsockname()[1]
-        self._url = f"http://127.0.0.1:{self._port}/api"
-        home = {
-            "PREFECT_HOME": str(scratch / "prefect"),
-            "DO_NOT_TRACK": "1",
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "PREFECT_LOGGING_LEVEL": "CRITICAL",
-        }
-        self._own = os.environ | home
-        self.environment = home | {"PREFECT_API_URL": self._url}
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> PrefectServer:
-        self.be(is_up=True)
-        while True:
-            with suppress(urllib.error.URLError, ConnectionError):
-                urllib.request.urlopen(f"{self._url}/health").close()
-                return self
-            time.sleep(0.5)
-
-    def __exit__(self, *_: object) -> None:
-        self.be(is_up=False)
-
-    def be(self, *, is_up: bool) -> None:
-        """Start it, or kill it, where it is not so already."""
-        if is_up and self._process is None:
-            command = [str(BIN / "prefect"), "server", "start", "--port", str(self._port)]
-            pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-            self._process = subprocess.Popen(
-                command, env=self._own, start_new_session=True, **pipes
-            )
-        elif not is_up and self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            self._process = None

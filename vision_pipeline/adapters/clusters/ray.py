@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, redirect_stdout
 from importlib import import_module
 from typing import Any, ParamSpec, TypeVar
 
@@ -72,6 +73,8 @@ async def open_ray(
 ) -> AsyncIterator[RayCluster]:
     """Connect to a Ray cluster, or start one on this machine and end it afterwards.
 
+    Meanwhile what is printed to stdout goes to stderr.
+
     Args:
         address: Of the cluster, such as `ray://10.0.0.5:10001`; None for one here.
         workers: Actors to start; None for as many as it has CPUs.
@@ -89,24 +92,25 @@ async def open_ray(
             "execution.runner: ray needs the extra [ray]: pip install -c constraints.txt '.[ray]'"
         ) from None
     local = {"num_cpus": workers, "include_dashboard": False} if address is None else {}
-    try:
-        await asyncio.to_thread(
-            ray.init,
-            address=address or "local",
-            logging_level=logging.CRITICAL,
-            log_to_driver=False,
-            **local,
-        )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise WorkersError(f"execution.address: {address}: no Ray cluster: {error}") from error
-    try:
-        count = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
-        made = ray.remote(_Worker).options(
-            max_restarts=RESTARTS,
-            max_task_retries=RESTARTS,
-            max_concurrency=threads + 1,  # one for who looks in
-            num_cpus=1,
-        )
-        yield RayCluster(ray, [made.remote() for _ in range(count)])
-    finally:
-        await asyncio.to_thread(ray.shutdown)
+    with redirect_stdout(sys.stderr):  # Ray prints that a worker died; stdout is for results
+        try:
+            await asyncio.to_thread(
+                ray.init,
+                address=address or "local",
+                logging_level=logging.CRITICAL,
+                log_to_driver=False,
+                **local,
+            )
+        except (OSError, ValueError, RuntimeError) as error:
+            raise WorkersError(f"execution.address: {address}: no Ray cluster: {error}") from error
+        try:
+            count = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+            made = ray.remote(_Worker).options(
+                max_restarts=RESTARTS,
+                max_task_retries=RESTARTS,
+                max_concurrency=threads + 1,  # one for who looks in
+                num_cpus=1,
+            )
+            yield RayCluster(ray, [made.remote() for _ in range(count)])
+        finally:
+            await asyncio.to_thread(ray.shutdown)
