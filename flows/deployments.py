@@ -1,5 +1,8 @@
 """Flows on a schedule: the steps that prefect.yaml names, and a process that serves one recipe."""
 
+import asyncio
+import signal
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
+from prefect.runner import Runner
 from prefect.schedules import Cron, Interval, Schedule
 from prefect.types.entrypoint import EntrypointType
 from pydantic import ValidationError
@@ -117,19 +121,29 @@ def at_times(cron: str, timezone: str) -> Schedule:
     return Cron(cron, timezone=timezone)
 
 
+class ServingRunner(Runner):
+    """Ends on SIGTERM: Prefect's own handler calls a coroutine that nobody awaits, and goes on."""
+
+    def handle_sigterm(self, *_args: object, **_frame: object) -> None:
+        """Begin no further run; the one at work, a process of its own, comes to its end."""
+        signal.raise_signal(signal.SIGINT)
+
+
 def serve(config: RunConfig, schedule: Schedule) -> None:
     """Run a recipe on a schedule from this process, one run at a time, until it is stopped.
 
     The deployment is named after the recipe, and paused when this process ends.
     """
     end_killed_runs()
-    analyze_images.serve(
+    runner = ServingRunner(name=config.name, limit=1)
+    runner.add_flow(
+        analyze_images,
         name=config.name,
         schedule=schedule,
         parameters={"config": parameter(config), "wait": True},
         tags=tags(config),
-        limit=1,
-        global_limit=ONE_AT_A_TIME,
-        print_starting_message=False,
+        concurrency_limit=ONE_AT_A_TIME,
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
+    with suppress(KeyboardInterrupt):
+        asyncio.run(runner.start())

@@ -1,6 +1,7 @@
 """Deployments, and what a server is asked about them, on a temporary Prefect server."""
 
 import re
+import signal
 from pathlib import Path
 
 import httpx
@@ -15,7 +16,15 @@ from prefect.schedules import Cron, Interval
 from prefect.settings import PREFECT_API_URL
 
 from flows.analyze_images import analyze_images
-from flows.deployments import AUTOMATION, FLOWS, ONE_AT_A_TIME, end_killed_runs, parameter, tags
+from flows.deployments import (
+    AUTOMATION,
+    FLOWS,
+    ONE_AT_A_TIME,
+    ServingRunner,
+    end_killed_runs,
+    parameter,
+    tags,
+)
 from flows.deployments import recipe as read_recipe
 from flows.inspection import look_at_server
 from vision_pipeline.cli.checks import run_checks
@@ -138,6 +147,15 @@ def test_a_paused_deployment_and_one_that_nobody_serves_are_faults(recipe):
     told = found(config)
     assert told["schedule"] == (False, "analyze_images/paused: paused, or without a schedule")
     assert told["workers"] == (False, "no process serves it: start `serve` again")
+
+
+def test_sigterm_ends_a_process_that_serves_as_ctrl_c_does():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            ServingRunner(name="any").handle_sigterm()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_doctor_asks_the_server_where_one_is_set(recipe, monkeypatch):
