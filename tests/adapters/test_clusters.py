@@ -23,6 +23,7 @@ def refuse(_number):
 # Dask's sockets and loops are left to the garbage collector.
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:Port 8787")  # another cluster may run on this machine
 async def test_a_scheduler_at_an_address_gets_the_calls():
     distributed = pytest.importorskip("distributed")
     workers = distributed.LocalCluster(
