@@ -106,6 +106,8 @@ def test_what_nothing_moves_for_is_told_as_of_now(activity, hand):
     assert activity.news == ""  # no news
     activity.hold(Stage.PAUSE, until_s=40)
     assert activity.news == "the server is busy, next try in 11 s"
+    activity.hold(Stage.CHUNKS, until_s=49)
+    assert activity.news == "the next chunk begins in 20 s"
     activity.hold(Stage.ENDPOINT)
     assert activity.news == ""
     activity.outage = (26, "HTTP 503")
