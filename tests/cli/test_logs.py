@@ -50,3 +50,12 @@ def test_the_format_may_stand_in_the_environment(command, recipe_file, monkeypat
     monkeypatch.setenv("VISION_PIPELINE_LOG_FORMAT", "json")
     ended = command("run", recipe_file)
     assert json.loads(ended.err.splitlines()[0])["message"].startswith("run ")
+
+
+def test_the_log_has_what_a_backfill_will_ask_about_before_it_does(command, recipe_file):
+    ended = command("backfill", recipe_file, "--slice", ":2", "--log-format", "json")
+    found = [json.loads(line) for line in ended.err.splitlines()]
+    assert found[0]["message"].startswith("selected: 2 items to ask about, from 0.png to 1.png")
+    assert found[0]["run_id"] == found[1]["run_id"]
+    again = command("backfill", recipe_file, "--slice", ":2", "--log-format", "text")
+    assert "selected: nothing to ask about; left alone: 2 answered before" in again.err

@@ -125,7 +125,9 @@ async def carry_out(services: Services, analyze: AnalyzeShard) -> Summary:
     def plan(*, now: datetime, token: str) -> Run:
         run = plan_run(services, now=now, token=token)
         if not services.selection.is_all:
-            services.say(prospect(services, run))
+            told = prospect(services, run)
+            log.info("selected: %s", told, extra={"run_id": run.run_id} if run.items else {})
+            services.say(told)
         return run
 
     return await accomplish(services, plan, ready)
