@@ -151,15 +151,15 @@ def calls(count=10, others=None):
 
 def test_cheaper_settings_are_told_with_what_they_save_the_cheapest_last():
     usage = Usage(moments([50, 50]), moments([0, 0]))
-    others = {"image.max_side_px=56": 1000, "model.name=x": 5000, "model.name=dear": 5000}
+    others = {SizeRule(56, 28): 1000, SizeRule(1540, 28): 5000}
     told = forecast(
         calls(others=others),
         usage,
         price=PRICE,
         bounds=BOUNDS,
         alternatives=[
-            small("model.name=x", Price(input=0.1, output=0.1)),
-            small("model.name=dear", Price(input=0.9, output=9)),
+            small("model.name=x", Price(input=0.1, output=0.1), side_px=1540),
+            small("model.name=dear", Price(input=0.9, output=9), side_px=1540),
             small(),
         ],
     )

@@ -26,7 +26,6 @@ from vision_pipeline.cli.run import (
     MaxCostOption,
     is_by_prefect,
     say,
-    silence,
     with_budget,
     work_through,
 )
@@ -198,6 +197,7 @@ def _reparse(
 ) -> NoReturn:
     from vision_pipeline.cli.display import Display
     from vision_pipeline.cli.engines import reparse_local, reparse_prefect
+    from vision_pipeline.pipeline.services import tell_nobody
 
     with Log(log_format) if log_format else Display(config.name) as display:
         job = reparse_prefect if is_by_prefect(engine) else reparse_local
@@ -206,7 +206,7 @@ def _reparse(
             wait=wait,
             progress=display.progress,
             stop=display.stop,
-            say=silence if log_format else say,
+            say=tell_nobody if log_format else say,
         )
     if as_json:
         print_json(summary.to_dict())

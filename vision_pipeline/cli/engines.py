@@ -12,12 +12,13 @@ from vision_pipeline.core.errors import EndpointError, StoppedError
 from vision_pipeline.pipeline.progress import Progress
 from vision_pipeline.pipeline.reparse import reparse_shard
 from vision_pipeline.pipeline.run import Summary, carry_out
+from vision_pipeline.pipeline.services import tell_nobody
 from vision_pipeline.pipeline.stop import Stop
 from vision_pipeline.pipeline.stored import reparse
 from vision_pipeline.wiring.backfilling import open_reparse
 from vision_pipeline.wiring.remote import OpenQuota, no_quota_server, open_runner
 from vision_pipeline.wiring.services import AS_USUAL, Wish, open_services
-from vision_pipeline.wiring.watch import Watch, stop_on_signals, to_nobody, watching
+from vision_pipeline.wiring.watch import Watch, stop_on_signals, watching
 
 Job = Callable[[], Coroutine[Any, Any, Summary]]
 Say = Callable[[str], None]
@@ -30,7 +31,7 @@ def run_local(
     *,
     progress: Progress,
     stop: Stop,
-    say: Say = to_nobody,
+    say: Say = tell_nobody,
 ) -> Summary:
     """The job in this process, without Prefect but for a quota that it keeps for several."""
     open_quota: OpenQuota = no_quota_server
@@ -55,7 +56,7 @@ def run_prefect(
     *,
     progress: Progress,
     stop: Stop,
-    say: Say = to_nobody,
+    say: Say = tell_nobody,
 ) -> Summary:
     """The job as a flow, on the server that is set or on a temporary one."""
 

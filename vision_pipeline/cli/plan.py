@@ -149,21 +149,18 @@ def _print(config: RunConfig, found: Estimate, *, of: str) -> None:
 def _told(forecast: Forecast) -> list[str]:
     from vision_pipeline.cli.display import count, duration
 
-    if forecast.replies > 1:
-        basis = f"by {forecast.replies:,} replies to {forecast.basis}"
-    else:
-        basis = "nothing tells how long they are; `--sample 20` asks about 20 items to learn it"
     output = forecast.output_tokens
-    lines = [
-        f"answers: {count(output.likely)} tokens "
-        f"({count(output.low)} to {count(output.high)}), {basis}"
-        if forecast.replies > 1
-        else f"answers: at most {count(output.high)} tokens; {basis}"
-    ]
+    if forecast.is_known:
+        tokens = f"{count(output.likely)} tokens ({count(output.low)} to {count(output.high)})"
+        basis = f"by {forecast.replies:,} replies to {forecast.basis}"
+        lines = [f"answers: {tokens}, {basis}"]
+    else:
+        unknown = "nothing tells how long they are; `--sample 20` asks about 20 items to learn it"
+        lines = [f"answers: at most {count(output.high)} tokens; {unknown}"]
     if forecast.usd is None:
         lines.append("cost: the model has no list price")
     else:
-        lines.append(f"cost: {_range(forecast.usd, known=forecast.replies > 1)} USD at list price")
+        lines.append(f"cost: {_range(forecast.usd, known=forecast.is_known)} USD at list price")
     if forecast.seconds is not None:
         lines.append(f"time: {duration(forecast.seconds)} at least, by {forecast.binds}")
     return lines
@@ -182,7 +179,7 @@ def _cheaper(forecast: Forecast) -> Table:
         table.add_row(
             each.setting,
             count(each.input_tokens.likely),
-            _range(each.usd, known=forecast.replies > 1),
+            _range(each.usd, known=forecast.is_known),
             _usd(each.saves_usd),
         )
     return table

@@ -106,10 +106,6 @@ def say(found: str) -> None:
     print(found, file=sys.stderr)
 
 
-def silence(_found: str) -> None:
-    """Where the log has it."""
-
-
 def is_by_prefect(engine: Engine) -> bool:
     """Whether Prefect drives a run, by its own choice or since a server is set."""
     from vision_pipeline.cli.servers import server_url
@@ -129,6 +125,7 @@ def work_through(
     # Heavy imports come after what can go wrong without them.
     from vision_pipeline.cli.display import Display, print_summary
     from vision_pipeline.cli.engines import run_local, run_prefect
+    from vision_pipeline.pipeline.services import tell_nobody
 
     with Log(log_format) if log_format else Display(config.name) as display:
         run = run_prefect if is_by_prefect(engine) else run_local
@@ -137,7 +134,7 @@ def work_through(
             wish,
             progress=display.progress,
             stop=display.stop,
-            say=silence if log_format else say,
+            say=tell_nobody if log_format else say,
         )
     if as_json:
         print_json(summary.to_dict())

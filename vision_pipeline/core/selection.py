@@ -20,7 +20,8 @@ def _no_number(time: Any) -> Any:  # noqa: ANN401  (whatever was given)
     return time
 
 
-def _in_utc(time: datetime) -> datetime:
+def in_utc(time: datetime) -> datetime:
+    """A time, which is one of UTC where it does not say otherwise."""
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
@@ -28,7 +29,7 @@ def _once_each(codes: tuple[ErrorCode, ...]) -> tuple[ErrorCode, ...]:
     return tuple(sorted(set(codes)))
 
 
-Time = Annotated[datetime, BeforeValidator(_no_number), AfterValidator(_in_utc)]
+Time = Annotated[datetime, BeforeValidator(_no_number), AfterValidator(in_utc)]
 
 
 class Selection(Section):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vision_pipeline.core.forecast import NONE, Moments
+from vision_pipeline.core.forecast import NONE, Moments, moments
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +42,11 @@ class Usage:
     def mean_latency_s(self) -> float:
         """Of an item; 0 where there was none."""
         return self.latency_s / self.replies if self.replies else 0.0
+
+
+def usage_of(
+    *, prompt_tokens: int, completion_tokens: int, estimated_tokens: int, latency_s: float
+) -> Usage:
+    """What the reply to one item took, of which `estimated_tokens` were foreseen as input."""
+    extra = prompt_tokens - estimated_tokens
+    return Usage(moments([completion_tokens]), moments([extra]), latency_s)

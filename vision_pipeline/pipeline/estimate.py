@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from vision_pipeline.core.errors import ErrorCode, ItemError
-from vision_pipeline.core.forecast import moments
+from vision_pipeline.core.models import total_usd
 from vision_pipeline.core.protocol import BrokenReplyError, read_reply
 from vision_pipeline.core.records import (
     Item,
@@ -20,7 +20,8 @@ from vision_pipeline.core.records import (
     StoredReply,
     VisionRequest,
 )
-from vision_pipeline.core.usage import Usage
+from vision_pipeline.core.sizing import SizeRule
+from vision_pipeline.core.usage import Usage, usage_of
 from vision_pipeline.pipeline.ask import Asker
 from vision_pipeline.pipeline.budget import unlimited
 from vision_pipeline.pipeline.forecasting import (
@@ -30,6 +31,7 @@ from vision_pipeline.pipeline.forecasting import (
     Forecast,
     forecast,
     known_limits,
+    tokens_at,
 )
 from vision_pipeline.pipeline.item import Work, analyze_item, converse, pose
 from vision_pipeline.pipeline.plan import Pending
@@ -103,9 +105,9 @@ async def estimate(
     count = _Count(services, alternatives, sample)
     await count.through()
     found = count.found
-    usage = count.known
     if count.drawn:
-        usage += await _ask(services, count)
+        await _ask(services, count)
+    usage = count.known
     if not usage.replies:
         usage = await asyncio.to_thread(services.history.usage, services.question)
     config = services.config
@@ -132,42 +134,33 @@ def _number(limit: int | str) -> float | None:
     return None if isinstance(limit, str) else float(limit)
 
 
-async def _ask(services: Services, count: _Count) -> Usage:
-    """What replies about the drawn items take; they are asked about no more."""
-    found = count.found
+async def _ask(services: Services, count: _Count) -> None:
+    """Learn what replies about the drawn items take; they are asked about no more."""
     asker = Asker(services, SAMPLE_RUN, await budget_of(services, SAMPLE_RUN))
-    asked = [analyze_item(asker, each.item, shard=0) for each in count.drawn]
-    rows = await asyncio.gather(*asked)
-    for row, each in zip(rows, count.drawn, strict=True):
-        if row.prompt_tokens is None:
-            continue
-        found.to_ask -= 1
-        found.from_ledger += 1
-        found.sampled += 1
-        count.take_back(each)
-    costs = [row.cost_usd for row in rows if row.cost_usd is not None]
-    found.sample_usd = sum(costs) if costs else None
-    return _usage(rows)
+
+    async def ask(drawn: _Drawn) -> Row:
+        async with services.slots:
+            return await analyze_item(asker, drawn.item, shard=0)
+
+    rows = await asyncio.gather(*map(ask, count.drawn))
+    for row, drawn in zip(rows, count.drawn, strict=True):
+        if row.prompt_tokens is not None:
+            count.replied(drawn, row)
+    count.found.sample_usd = total_usd(row.cost_usd for row in rows)
 
 
-def _usage(rows: Sequence[Row]) -> Usage:
-    replied = [row for row in rows if row.prompt_tokens is not None]
-    return Usage(
-        moments(row.completion_tokens or 0 for row in replied),
-        moments((row.prompt_tokens or 0) - (row.estimated_tokens or 0) for row in replied),
-        sum(row.latency_s or 0.0 for row in replied),
-    )
-
-
-def _usage_of(stored: StoredReply, request: VisionRequest) -> Usage:
+def _usage_stored(stored: StoredReply, request: VisionRequest) -> Usage:
     """What a stored reply took; nothing where it is none that can be read."""
     try:
         reply = read_reply(stored.received.body)
     except BrokenReplyError:
         return Usage()
-    extra = reply.prompt_tokens - request.estimated_tokens
-    seconds = stored.received.latency_s
-    return Usage(moments([reply.completion_tokens]), moments([extra]), seconds)
+    return usage_of(
+        prompt_tokens=reply.prompt_tokens,
+        completion_tokens=reply.completion_tokens,
+        estimated_tokens=request.estimated_tokens,
+        latency_s=stored.received.latency_s,
+    )
 
 
 class _Reader(Asker):
@@ -195,7 +188,7 @@ class _Drawn:
     item: Item
     image_tokens: int
     text_tokens: int
-    other_tokens: Counter[str]
+    other_tokens: Counter[SizeRule]
     sent_bytes: int
 
 
@@ -204,11 +197,12 @@ class _Count:
 
     def __init__(self, services: Services, alternatives: Sequence[Alternative], most: int) -> None:
         self.found = Estimate()
-        self.other_tokens: Counter[str] = Counter()
+        self.other_tokens: Counter[SizeRule] = Counter()
         self.drawn: list[_Drawn] = []
         self.known = Usage(basis="this question")
         self._services = services
-        self._alternatives = alternatives
+        # Most models see images alike: each size is reckoned once.
+        self._sizes = {each.sizes for each in alternatives}
         self._most_drawn = most
         self._dice = random.Random(0)
         self._seen: set[str] = set()
@@ -234,8 +228,17 @@ class _Count:
         found.items += found.already_answered + found.already_failed
         found.skipped = pending.skipped()
 
-    def take_back(self, drawn: _Drawn) -> None:
-        """Count the tokens of an item no more."""
+    def replied(self, drawn: _Drawn, row: Row) -> None:
+        """Count an item of the sample as one whose reply is stored."""
+        self.known += usage_of(
+            prompt_tokens=row.prompt_tokens or 0,
+            completion_tokens=row.completion_tokens or 0,
+            estimated_tokens=row.estimated_tokens or 0,
+            latency_s=row.latency_s or 0.0,
+        )
+        self.found.to_ask -= 1
+        self.found.from_ledger += 1
+        self.found.sampled += 1
         self.found.image_tokens -= drawn.image_tokens
         self.found.text_tokens -= drawn.text_tokens
         self.found.sent_bytes -= drawn.sent_bytes
@@ -265,13 +268,13 @@ class _Count:
         stored = None if services.fresh else await services.ledger.recall(key)
         if stored is not None and await _suffices(services, item, request):
             found.from_ledger += 1
-            self.known += _usage_of(stored, request)
+            self.known += _usage_stored(stored, request)
             return
         found.to_ask += 1
         tokens = sum(services.question.image_tokens(image) for image in request.images)
         found.image_tokens += tokens
         found.text_tokens += request.estimated_tokens - tokens
-        others = Counter({each.setting: each.image_tokens(images) for each in self._alternatives})
+        others = Counter({sizes: tokens_at(sizes, images) for sizes in self._sizes})
         self.other_tokens.update(others)
         prepared = [image for image in images if isinstance(image, PreparedImage)]
         sent_bytes = sum(len(image.data) for image in prepared)

@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vision_pipeline.core.forecast import Interval, exactly
+from vision_pipeline.core.limits import MINUTE_S
 from vision_pipeline.core.models import Price
 from vision_pipeline.core.records import PreparedImage, SeenImage
 from vision_pipeline.core.sizing import SizeRule
 from vision_pipeline.core.usage import Usage
 from vision_pipeline.pipeline.services import Results
-
-MINUTE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +29,6 @@ class Alternative:
     setting: str
     sizes: SizeRule
     price: Price
-
-    def image_tokens(self, images: Sequence[SeenImage]) -> int:
-        """Input tokens of an item's images, each upright as it is in its file."""
-        prepared = [image for image in images if isinstance(image, PreparedImage)]
-        sizes = [self.sizes.sent(each.source_width_px, each.source_height_px) for each in prepared]
-        return sum(map(self.sizes.tokens, sizes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +66,11 @@ class Forecast:
     binds: str
     cheaper: list[Cheaper] = field(default_factory=list)
 
+    @property
+    def is_known(self) -> bool:
+        """Whether it is more than bounds."""
+        return self.replies > 1
+
 
 @dataclass(frozen=True, slots=True)
 class Calls:
@@ -82,13 +80,13 @@ class Calls:
         count: How many items will be asked about.
         image_tokens: Exact.
         text_tokens: Estimated.
-        other_image_tokens: By alternative's setting.
+        other_image_tokens: If images were sent by other rules.
     """
 
     count: int
     image_tokens: int
     text_tokens: int
-    other_image_tokens: Counter[str]
+    other_image_tokens: Counter[SizeRule]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +104,13 @@ class Bounds:
     context_tokens: int
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
+
+
+def tokens_at(sizes: SizeRule, images: Sequence[SeenImage]) -> int:
+    """Input tokens of an item's images, if they were sent by that rule."""
+    prepared = [image for image in images if isinstance(image, PreparedImage)]
+    sent = [sizes.sent(each.source_width_px, each.source_height_px) for each in prepared]
+    return sum(map(sizes.tokens, sent))
 
 
 def forecast(
@@ -134,7 +139,7 @@ def forecast(
     seconds, binds = _time(calls.count, tokens.likely + output.likely, usage, bounds)
     cheaper = []
     for each in alternatives if usd is not None and calls.count else ():
-        others = taken(calls.other_image_tokens[each.setting])
+        others = taken(calls.other_image_tokens[each.sizes])
         saves = usd.likely - (other := costs(others, each.price)).likely  # type: ignore[union-attr]
         if saves > 0:
             cheaper.append(Cheaper(each.setting, others, other, saves))

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vision_pipeline.core.errors import ConfigError
-from vision_pipeline.core.selection import Selection
+from vision_pipeline.core.selection import Selection, in_utc
 from vision_pipeline.pipeline.services import History
 
 # A local file's version is its time of change in ns; that of a member begins with its archive's.
@@ -135,7 +135,7 @@ def _parsed_us(text: str | None) -> int:
         time = datetime.fromisoformat((text or "").strip())
     except ValueError:
         return int(_NO_TIME)
-    return _us(time if time.tzinfo else time.replace(tzinfo=UTC))
+    return _us(in_utc(time))
 
 
 def _us(time: datetime) -> int:

@@ -170,7 +170,7 @@ class Earlier(Protocol):
 ORIGIN = pa.field("_origin", pa.struct([("run_id", pa.string()), ("shard", pa.int32())]))
 
 
-def tell_nobody(_text: str) -> None:
+def tell_nobody(_told: object) -> None:
     """Where nobody is there to be told."""
 
 

@@ -16,7 +16,7 @@ from vision_pipeline.pipeline.fingerprints import FINGERPRINT
 from vision_pipeline.pipeline.plan import Run, check_columns, freeze_run, identity_of
 from vision_pipeline.pipeline.reparse import Reparser
 from vision_pipeline.pipeline.run import DoShard, Summary, accomplish
-from vision_pipeline.pipeline.services import ORIGIN, BaseServices, Earlier
+from vision_pipeline.pipeline.services import ORIGIN, BaseServices, Earlier, tell_nobody
 
 log = logging.getLogger(__name__)
 
@@ -49,10 +49,6 @@ class Found:
             f"left alone: {self.settled} read under this schema before, {self.others} asked "
             "another question"
         )
-
-
-def tell_nobody(_found: Found) -> None:
-    """Where nobody waits for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

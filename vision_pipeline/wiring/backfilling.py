@@ -29,7 +29,7 @@ def check_wish(wish: Wish, *, reparse: bool) -> None:
     """
     chunks = wish.chunks
     if reparse:
-        if wish.fresh or wish.work != "run" or chunks != WHOLE:
+        if wish.fresh or not wish.selection.is_all or chunks != WHOLE:
             raise ConfigError(
                 "backfill: a reparse goes through all stored replies, without a call: it takes no "
                 "selection, no chunks and no `fresh`"

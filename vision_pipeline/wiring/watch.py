@@ -11,16 +11,13 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 from vision_pipeline.pipeline.progress import Progress
+from vision_pipeline.pipeline.services import tell_nobody
 from vision_pipeline.pipeline.stop import Stop
 from vision_pipeline.wiring.signals import handling_stop_signals
 
 
 def _no_signals(_stop: Stop) -> AbstractContextManager[None]:
     return nullcontext()
-
-
-def to_nobody(_text: str) -> None:
-    """Where nobody listens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +36,7 @@ class Watch:
     stop: Stop
     signals: Callable[[Stop], AbstractContextManager[None]] = _no_signals
     grace_s: float = math.inf
-    say: Callable[[str], None] = to_nobody
+    say: Callable[[str], None] = tell_nobody
 
 
 _watched: ContextVar[Watch | None] = ContextVar("watched", default=None)

@@ -159,16 +159,15 @@ class Matches:
             run_id: Whose rows they are.
             model: The one that the run asked, whatever its server calls it.
         """
-        if self._selection.codes:
+        is_answer = None if self._selection.codes else _equal(rows["status"], "ok")
+        keep = is_answer
+        if keep is None:
             keep = pc.is_in(pc.cast(rows["error_code"], pa.string()), self._codes)
-        else:
-            keep = _equal(rows["status"], "ok")
         if self._selection.prompt:
             keep = pc.and_(keep, self._is_by_prompt(rows, self._selection.prompt))
         if self._selection.model:
             keep = pc.and_(keep, self._is_by_model(rows, model, self._selection.model))
-        if not self._selection.codes:
-            is_answer = _equal(rows["status"], "ok")
+        if is_answer is not None:
             rows, keep = rows.filter(is_answer), keep.filter(is_answer)
         self._kept.add(rows["item_id"], run_id, rows.select(["item_id"]), keep)
 
@@ -187,7 +186,9 @@ class Matches:
         return self._kept.table()["item_id"].combine_chunks()
 
     def _is_by_prompt(self, rows: pa.Table, wanted: str) -> pa.ChunkedArray:
-        names, versions = (pc.cast(rows[each], pa.string()) for each in self.columns[2:4])
+        names, versions = (
+            pc.cast(rows[each], pa.string()) for each in ("prompt", "prompt_version")
+        )
         asked = pc.binary_join_element_wise(names, versions, "@")
         self._prompts.update(pc.unique(asked).drop_null().to_pylist())
         return pc.equal(asked if "@" in wanted else names, wanted)

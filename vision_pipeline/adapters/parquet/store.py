@@ -94,6 +94,10 @@ class ResultStore:
         """Whether the manifest of that run was frozen."""
         return self._folder.exists(_manifest_name(run_id))
 
+    def manifest(self, run_id: str) -> AbstractContextManager[pq.ParquetFile]:
+        """The manifest of a run, open."""
+        return self._parquet(_manifest_name(run_id))
+
     def item_count(self, run_id: str) -> int:
         """How many items the manifest of that run has."""
         with self.manifest(run_id) as manifest:
@@ -211,10 +215,6 @@ class ResultStore:
     def _rows(self, name: str, columns: Sequence[str]) -> pa.Table:
         with self._parquet(name) as rows:
             return rows.read(columns=list(columns))
-
-    def manifest(self, run_id: str) -> AbstractContextManager[pq.ParquetFile]:
-        """The manifest of a run, open."""
-        return self._parquet(_manifest_name(run_id))
 
     @contextmanager
     def _parquet(self, name: str) -> Iterator[pq.ParquetFile]:

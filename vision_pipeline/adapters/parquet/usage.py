@@ -11,7 +11,6 @@ from vision_pipeline.core.usage import Usage
 USAGE_COLUMNS = (
     "question_sha256",
     "prompt",
-    "model",
     "prompt_tokens",
     "completion_tokens",
     "estimated_tokens",

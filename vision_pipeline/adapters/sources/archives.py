@@ -17,7 +17,7 @@ from vision_pipeline.adapters.sources.batches import Found
 from vision_pipeline.adapters.sources.file_systems import open_hopping
 from vision_pipeline.adapters.sources.identity import UniqueIds
 from vision_pipeline.adapters.sources.pages import Pages
-from vision_pipeline.adapters.sources.selection import Selection
+from vision_pipeline.adapters.sources.patterns import Patterns
 from vision_pipeline.core.errors import SourceError
 from vision_pipeline.core.members import Member, is_chain, readable
 from vision_pipeline.core.zip import read_member
@@ -61,20 +61,20 @@ class Listing:
     """What goes along through all archives of a source.
 
     Attributes:
-        selection: Which members are taken.
+        patterns: Which members are taken.
         pages: Tells how many pages a document has.
         ids: Those given out so far.
         counts: Of what is passed over, by reason.
     """
 
-    selection: Selection
+    patterns: Patterns
     pages: Pages
     ids: UniqueIds
     counts: Counter[str]
 
     def reason_to_skip(self, name: str) -> str | None:
-        """As that of `Selection`, and `hidden`, for the name of a member."""
-        return "hidden" if is_hidden(name) else self.selection.reason_to_skip(name)
+        """As that of `Patterns`, and `hidden`, for the name of a member."""
+        return "hidden" if is_hidden(name) else self.patterns.reason_to_skip(name)
 
 
 def archive_at(location: str, prefix: str, version: str = "") -> Archive | None:

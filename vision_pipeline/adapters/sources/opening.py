@@ -11,8 +11,8 @@ import pyarrow as pa
 from vision_pipeline.adapters.sources.manifest import ManifestColumns, ManifestSource
 from vision_pipeline.adapters.sources.pages import Pages
 from vision_pipeline.adapters.sources.path import PathSource
+from vision_pipeline.adapters.sources.patterns import Patterns
 from vision_pipeline.adapters.sources.places import Places
-from vision_pipeline.adapters.sources.selection import Selection
 from vision_pipeline.core.errors import SourceError
 
 
@@ -93,11 +93,11 @@ def open_source(**settings: Unpack[SourceSettings]) -> Source:
         settings.get("count_pages", _one_page),
     )
     if path is not None and manifest is None:
-        selection = Selection(settings.get("include", ()), settings.get("exclude", ()))
+        patterns = Patterns(settings.get("include", ()), settings.get("exclude", ()))
         follow_links = settings.get("follow_links", False)
         return PathSource(
-            Places(path, selection, follow_links=follow_links),
-            selection=selection,
+            Places(path, patterns, follow_links=follow_links),
+            patterns=patterns,
             pages=pages,
             reserved=settings.get("reserved", ()),
         )

@@ -14,8 +14,8 @@ from vision_pipeline.adapters.sources.batches import Found, batches_of
 from vision_pipeline.adapters.sources.file_systems import open_hopping
 from vision_pipeline.adapters.sources.identity import UniqueIds
 from vision_pipeline.adapters.sources.pages import Pages
+from vision_pipeline.adapters.sources.patterns import Patterns
 from vision_pipeline.adapters.sources.places import Images, Places
-from vision_pipeline.adapters.sources.selection import Selection
 from vision_pipeline.adapters.sources.tar_archives import (
     TarContents,
     damaged_rest,
@@ -70,16 +70,16 @@ class PathSource:
 
     Args:
         places: Where they are.
-        selection: Which members of archives are taken.
+        patterns: Which members of archives are taken.
         pages: Tells how many pages a document has.
         reserved: Column names that a WebDataset may not use.
     """
 
     def __init__(
-        self, places: Places, *, selection: Selection, pages: Pages, reserved: Collection[str]
+        self, places: Places, *, patterns: Patterns, pages: Pages, reserved: Collection[str]
     ) -> None:
         self._places = places
-        self._selection = selection
+        self._patterns = patterns
         self._pages = pages
         self._reserved = reserved
         self.counts: Counter[str] = Counter()
@@ -94,7 +94,7 @@ class PathSource:
                 column that it may not have.
         """
         self.counts = Counter()
-        listing = Listing(self._selection, self._pages, UniqueIds(), self.counts)
+        listing = Listing(self._patterns, self._pages, UniqueIds(), self.counts)
         places = list(_looked_through(self._places.find(self.counts), listing))
         data_sets = [each.extensions for each in places if isinstance(each, _Tar)]
         extensions: dict[str, str] = {}

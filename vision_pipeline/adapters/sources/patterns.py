@@ -24,7 +24,7 @@ IMAGE_SUFFIXES = frozenset(f".{name}" for name in _NAMES.split())
 _ARCHIVE = re.compile(r"\.(?:zip|tar|tar\.(?:gz|bz2|xz|zst)|t(?:gz|bz2|xz|zst))$")
 
 
-class Selection:
+class Patterns:
     """Patterns of `.gitignore` against relative paths, with no regard to case.
 
     Args:

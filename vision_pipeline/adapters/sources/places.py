@@ -10,8 +10,8 @@ from pathlib import Path
 from vision_pipeline.adapters.sources.archives import Archive, archive_at, is_hidden
 from vision_pipeline.adapters.sources.batches import Found
 from vision_pipeline.adapters.sources.file_systems import scheme_of
+from vision_pipeline.adapters.sources.patterns import Patterns
 from vision_pipeline.adapters.sources.references import path_of
-from vision_pipeline.adapters.sources.selection import Selection
 from vision_pipeline.adapters.sources.tables import manifest_suffix
 from vision_pipeline.adapters.sources.trees import (
     Entry,
@@ -34,14 +34,14 @@ class Places:
     Args:
         path: Local, or a URL that fsspec knows; either may be a pattern with `*`, `?`, `[…]` or
             `**`, unless something has just this name.
-        selection: Which files are taken, of folders and of what a pattern matches.
+        patterns: Which files are taken, of folders and of what a pattern matches.
         follow_links: Whether links that leave the folder are followed.
 
     Raises:
         SourceError: It is on the web, which has no folders, or no path at all.
     """
 
-    def __init__(self, path: str, selection: Selection, *, follow_links: bool) -> None:
+    def __init__(self, path: str, patterns: Patterns, *, follow_links: bool) -> None:
         self._scheme = scheme_of(path)
         if self._scheme in {"http", "https"}:
             raise SourceError(
@@ -51,7 +51,7 @@ class Places:
         if "\0" in path:
             raise SourceError(f"source.path: {path!r} has a NUL in it, as no path has")
         self._path = path
-        self._selection = selection
+        self._patterns = patterns
         self._follow_links = follow_links
 
     def find(self, counts: Counter[str]) -> list[Images | Archive]:
@@ -66,7 +66,7 @@ class Places:
         Raises:
             SourceError: There is no such thing, or it is a manifest or a compressed tar.
         """
-        tree = self._tree(Rules(self._selection.reason_to_skip, self._follow_links, counts))
+        tree = self._tree(Rules(self._patterns.reason_to_skip, self._follow_links, counts))
         named = tree.named()
         if named is None and not is_pattern(self._path):
             raise SourceError(f"{self._path}: there is no such folder or file")
@@ -102,11 +102,11 @@ class Places:
     def _reason_to_skip(self, entry: Entry) -> str | None:
         if is_hidden(entry.relative):
             return "hidden"
-        if self._selection.excludes(entry.relative):
+        if self._patterns.excludes(entry.relative):
             return "excluded"
         if entry.is_folder or archive_at(entry.location, "") is not None:
             return None
-        return self._selection.reason_to_skip(entry.relative)
+        return self._patterns.reason_to_skip(entry.relative)
 
 
 def _place(entry: Entry, *, prefix: str) -> Images | Archive:

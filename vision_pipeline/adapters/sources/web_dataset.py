@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from vision_pipeline.adapters.sources.archives import Archive, Listing, is_hidden
 from vision_pipeline.adapters.sources.batches import BATCH_ROWS, ITEM_FIELDS, Found, batch_of
-from vision_pipeline.adapters.sources.selection import has_image_suffix
+from vision_pipeline.adapters.sources.patterns import has_image_suffix
 from vision_pipeline.adapters.sources.tar_archives import pages_of
 from vision_pipeline.core.errors import SourceError
 from vision_pipeline.core.members import readable
@@ -53,7 +53,7 @@ class _Group:
 
 def is_web_dataset(members: Iterable[TarMember], listing: Listing) -> bool:
     """Whether an image shares its key with a file that is none."""
-    reason_to_skip = listing.selection.reason_to_skip
+    reason_to_skip = listing.patterns.reason_to_skip
     of_others = {
         key
         for name, (key, _) in _keyed(members)
@@ -219,9 +219,9 @@ def _grouped(
 
 
 def _reason_for_no_column(name: str, extension: str, listing: Listing) -> str | None:
-    if listing.selection.reason_to_skip(name) is None:
+    if listing.patterns.reason_to_skip(name) is None:
         return "image"
-    if listing.selection.excludes(name) or has_image_suffix(name):
+    if listing.patterns.excludes(name) or has_image_suffix(name):
         return "excluded"
     return "no_text" if extension.rpartition(".")[2] in _BINARY else None
 
