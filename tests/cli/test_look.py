@@ -63,3 +63,13 @@ def test_status_says_why_paid_replies_are_not_known_and_tells_the_rest(
     assert ended.code == 0
     assert "0 items" in ended.out
     assert "in no row yet: unknown: " in ended.out
+
+
+def test_a_long_question_hides_no_figures_of_a_run(command, recipe_file, recipe, monkeypatch):
+    command("backfill", recipe_file, "--slice", "0:2")
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = command("runs", recipe.output.path).out.splitlines()
+    run_id, *figures = lines[1].split()
+    assert len(run_id) == 21
+    assert (figures[:4], figures[-1]) == (["2", "2", "0", "2"], "finished")
+    assert "backfill by stop 2" in " ".join(" ".join(lines).split()).replace("start 0, ", "")

@@ -112,10 +112,11 @@ def _run_table(runs: list[RunStatus]) -> Table:
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
-    table.add_column("run", no_wrap=True, min_width=21)  # an id is there to be copied
+    # An id, which is there to be copied, stays in a line; what was asked has as many as it needs.
+    table.add_column("run", min_width=21)
     for head in ("items", "ok", "errors", "calls", "USD"):
-        table.add_column(head, justify="right")
-    table.add_column("state")
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("state", no_wrap=True)
     for run in runs:
         table.add_row(*run.cells())
         table.add_row(Text(run.question, style="dim"))
