@@ -78,6 +78,28 @@ async def test_a_sample_is_paid_once_and_tells_what_the_rest_takes(twelve):
     assert (await twelve.run()).calls == 7
 
 
+async def test_a_sample_adds_to_what_earlier_rows_tell(twelve):
+    twelve.source = ListSource(NAMES[:4])
+    await twelve.run()
+    twelve.source = ListSource(NAMES)
+    found = await estimate(twelve.services(), sample=3)
+    assert (found.forecast.replies, found.forecast.basis, found.to_ask) == (7, "this question", 5)
+
+
+async def test_one_reply_hides_nothing_that_more_of_them_tell(twelve):
+    await twelve.run()
+    twelve.template = twelve.template.replace("Caption this", "Name this")
+    twelve.settings = {"model": {"name": "m"}}
+    twelve.source = ListSource(NAMES[:3])
+    twelve.selection = Selection(stop=2)
+    await twelve.run()
+    twelve.template = twelve.template.replace("Name this", "Tell this")
+    kin = (await estimate(twelve.services())).forecast
+    assert (kin.replies, kin.basis) == (2, "this prompt with other settings")
+    one = (await estimate(twelve.services(), sample=1)).forecast
+    assert (one.replies, one.basis) == (2, "this prompt with other settings")
+
+
 async def test_a_sample_is_drawn_from_all_of_the_source(twelve):
     twelve.source = ListSource([f"{number:03}" for number in range(200)])
     await estimate(twelve.services(), sample=40)

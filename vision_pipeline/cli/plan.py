@@ -173,7 +173,7 @@ def _cheaper(forecast: Forecast) -> Table:
 
     table = Table(box=None, pad_edge=False)
     table.add_column("cheaper, by --set", no_wrap=True)
-    for heading in ("input tokens", "USD", "saves"):
+    for heading in ("input", "USD", "saves"):
         table.add_column(heading, justify="right", no_wrap=True)
     for each in forecast.cheaper:
         table.add_row(

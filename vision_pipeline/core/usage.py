@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from vision_pipeline.core.forecast import NONE, Moments, moments
 
+THIS_QUESTION = "this question"
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:
@@ -37,6 +39,11 @@ class Usage:
     def replies(self) -> int:
         """To how many items."""
         return self.output_tokens.count
+
+    @property
+    def is_telling(self) -> bool:
+        """Whether they tell more than bounds of what further ones will take: one has no spread."""
+        return self.replies > 1
 
     @property
     def mean_latency_s(self) -> float:

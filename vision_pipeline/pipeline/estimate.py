@@ -21,7 +21,7 @@ from vision_pipeline.core.records import (
     VisionRequest,
 )
 from vision_pipeline.core.sizing import SizeRule
-from vision_pipeline.core.usage import Usage, usage_of
+from vision_pipeline.core.usage import THIS_QUESTION, Usage, usage_of
 from vision_pipeline.pipeline.ask import Asker
 from vision_pipeline.pipeline.budget import unlimited
 from vision_pipeline.pipeline.forecasting import (
@@ -107,9 +107,11 @@ async def estimate(
     found = count.found
     if count.drawn:
         await _ask(services, count)
-    usage = count.known
-    if not usage.replies:
-        usage = await asyncio.to_thread(services.history.usage, services.question)
+    usage = await asyncio.to_thread(services.history.usage, services.question)
+    if usage.basis == THIS_QUESTION:
+        usage += count.known
+    elif count.known.is_telling:
+        usage = count.known
     config = services.config
     limits = await asyncio.to_thread(known_limits, services.results)
     found.forecast = forecast(
@@ -199,7 +201,7 @@ class _Count:
         self.found = Estimate()
         self.other_tokens: Counter[SizeRule] = Counter()
         self.drawn: list[_Drawn] = []
-        self.known = Usage(basis="this question")
+        self.known = Usage(basis=THIS_QUESTION)
         self._services = services
         # Most models see images alike: each size is reckoned once.
         self._sizes = {each.sizes for each in alternatives}

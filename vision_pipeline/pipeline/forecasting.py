@@ -50,7 +50,8 @@ class Forecast:
     """What the calls of a plan will take, in 95 of 100 cases.
 
     Attributes:
-        replies: From how many replies this is known; from fewer than two nothing but bounds.
+        replies: From how many replies this is known.
+        is_known: Whether they tell more than bounds.
         basis: What they were replies to.
         seconds: At the limits as they are known, or None where nothing tells.
         binds: Which setting makes it take that long.
@@ -58,6 +59,7 @@ class Forecast:
     """
 
     replies: int
+    is_known: bool
     basis: str
     input_tokens: Interval
     output_tokens: Interval
@@ -65,11 +67,6 @@ class Forecast:
     seconds: float | None
     binds: str
     cheaper: list[Cheaper] = field(default_factory=list)
-
-    @property
-    def is_known(self) -> bool:
-        """Whether it is more than bounds."""
-        return self.replies > 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +121,7 @@ def forecast(
     """What calls will take, by what earlier replies took."""
     output = usage.output_tokens.of_sum(calls.count, most=bounds.max_tokens)
     extra = exactly(0.0)
-    if usage.replies > 1:
+    if usage.is_telling:
         most = bounds.context_tokens
         extra = usage.extra_tokens.of_sum(calls.count, most=most, least=-most)
 
@@ -144,7 +141,17 @@ def forecast(
         if saves > 0:
             cheaper.append(Cheaper(each.setting, others, other, saves))
     cheaper.sort(key=lambda each: each.saves_usd)
-    return Forecast(usage.replies, usage.basis, tokens, output, usd, seconds, binds, cheaper)
+    return Forecast(
+        replies=usage.replies,
+        is_known=usage.is_telling,
+        basis=usage.basis,
+        input_tokens=tokens,
+        output_tokens=output,
+        usd=usd,
+        seconds=seconds,
+        binds=binds,
+        cheaper=cheaper,
+    )
 
 
 def known_limits(results: Results) -> Mapping[str, Any]:

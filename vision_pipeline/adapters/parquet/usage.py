@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vision_pipeline.core.forecast import Moments
-from vision_pipeline.core.usage import Usage
+from vision_pipeline.core.usage import THIS_QUESTION, Usage
 
 USAGE_COLUMNS = (
     "question_sha256",
@@ -29,7 +29,7 @@ class UsageSums:
 
     def __init__(self, question_sha256: str, *, prompt: str, model: str) -> None:
         self._question, self._prompt, self._model = question_sha256, prompt, model
-        self._same = Usage(basis="this question")
+        self._same = Usage(basis=THIS_QUESTION)
         self._kin = Usage(basis="this prompt with other settings")
 
     def add(self, rows: pa.Table, *, asked: str) -> None:
