@@ -9,13 +9,13 @@ import pytest
 from tests.adapters.providers import PROMPT_TOKENS, Provider, now, pause
 from tests.virtual_time import run_virtually
 from vision_pipeline.adapters.vision_api.client import VisionApi
-from vision_pipeline.adapters.vision_api.endpoint import Endpoint
 from vision_pipeline.adapters.vision_api.leases import UNSHARED, open_leases
-from vision_pipeline.adapters.vision_api.pacer import Clock
 from vision_pipeline.core.activity import Activity, Stage
 from vision_pipeline.core.config import LimitsConfig, RetryConfig
 from vision_pipeline.core.errors import PipelineError, QuotaServerError
 from vision_pipeline.core.limits import SHARED_FILL
+from vision_pipeline.transport.clock import Clock
+from vision_pipeline.transport.endpoint import Endpoint
 
 PROCESSES, PER_S = 4, 20
 REQUESTS = {"requests_per_minute": 60 * PER_S, "tokens_per_minute": 10**9}

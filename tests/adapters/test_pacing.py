@@ -10,11 +10,11 @@ import pytest
 from tests.adapters.providers import LATENCY_S, PROMPT_TOKENS, Provider, now, pause
 from tests.virtual_time import run_virtually
 from vision_pipeline.adapters.vision_api.client import VisionApi
-from vision_pipeline.adapters.vision_api.endpoint import Endpoint
-from vision_pipeline.adapters.vision_api.pacer import Clock
 from vision_pipeline.core.activity import Activity, Stage
 from vision_pipeline.core.config import LimitsConfig, RetryConfig
 from vision_pipeline.core.errors import EndpointError, ItemError, PipelineError
+from vision_pipeline.transport.clock import Clock
+from vision_pipeline.transport.endpoint import Endpoint
 
 IN_FLIGHT = 64
 AUTO = {}

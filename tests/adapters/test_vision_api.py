@@ -12,8 +12,6 @@ import orjson
 import pytest
 
 from vision_pipeline.adapters.vision_api.client import MAX_REPLY_BYTES, VisionApi
-from vision_pipeline.adapters.vision_api.endpoint import Endpoint
-from vision_pipeline.adapters.vision_api.pacer import SYSTEM_CLOCK, Clock
 from vision_pipeline.adapters.vision_api.probe import ModelListing, list_models
 from vision_pipeline.core.activity import Activity
 from vision_pipeline.core.config import LimitsConfig, RetryConfig
@@ -24,6 +22,8 @@ from vision_pipeline.core.errors import (
     ItemError,
     PipelineError,
 )
+from vision_pipeline.transport.clock import SYSTEM_CLOCK, Clock
+from vision_pipeline.transport.endpoint import Endpoint
 
 KEY = "sk-very-secret-of-24-chars"
 BODY = b'{"model": "m"}'

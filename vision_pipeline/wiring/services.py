@@ -18,7 +18,6 @@ from vision_pipeline.adapters.output import OutputFolder
 from vision_pipeline.adapters.parquet.history import History
 from vision_pipeline.adapters.parquet.store import ResultStore
 from vision_pipeline.adapters.vision_api.client import VisionApi
-from vision_pipeline.adapters.vision_api.endpoint import Endpoint
 from vision_pipeline.adapters.vision_api.leases import QuotaServer, open_leases
 from vision_pipeline.adapters.vision_api.probe import ModelListing, list_models
 from vision_pipeline.core.config import ModelConfig, RunConfig
@@ -31,6 +30,7 @@ from vision_pipeline.core.selection import ALL, Selection
 from vision_pipeline.core.tokens import DEFAULT_RULE
 from vision_pipeline.pipeline.chunks import WHOLE, Chunks
 from vision_pipeline.pipeline.services import Services, tell_nobody
+from vision_pipeline.transport.endpoint import Endpoint
 from vision_pipeline.wiring.holding import Announce, holding
 from vision_pipeline.wiring.images import abilities, open_images
 from vision_pipeline.wiring.ledgers import open_ledger

@@ -9,12 +9,10 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import Any, cast
 
-import aiohttp
 import httpx
 
-from vision_pipeline.adapters.vision_api.endpoint import MIN_SECRET_CHARS, Endpoint, Line
 from vision_pipeline.adapters.vision_api.leases import UNSHARED, Leases
-from vision_pipeline.adapters.vision_api.pacer import SYSTEM_CLOCK, Clock, Pacer, Turn
+from vision_pipeline.adapters.vision_api.pacer import Pacer, Turn
 from vision_pipeline.core.activity import Activity
 from vision_pipeline.core.config import LimitsConfig, RetryConfig
 from vision_pipeline.core.errors import (
@@ -30,11 +28,15 @@ from vision_pipeline.core.protocol import BrokenReplyError, excerpt, read_reply
 from vision_pipeline.core.rate_headers import read_rate_headers
 from vision_pipeline.core.records import ReceivedReply, VisionReply
 from vision_pipeline.core.refusals import Failure, failure, refusal
+from vision_pipeline.transport.clock import SYSTEM_CLOCK, Clock
+from vision_pipeline.transport.endpoint import MIN_SECRET_CHARS, Endpoint
+from vision_pipeline.transport.line import BREAKS, Line, cause_of, is_layered
 
 MAX_REPLY_BYTES = 8 * 1024 * 1024  # the longest answers of any model have a tenth of it
 MAX_REFUSAL_BYTES = 64 * 1024
 FIRST_CONTACT_ATTEMPTS = 3  # a server that never answered is more likely a wrong address
 
+PATH = "chat/completions"
 _OK = 200
 
 
@@ -176,14 +178,17 @@ class VisionApi:
 
     async def _send(self, line: Line, body: bytes, turn: Turn) -> bytes:
         try:
-            async with asyncio.timeout(self._retry.timeout_s), line.post(body) as response:
+            async with (
+                asyncio.timeout(self._retry.timeout_s),
+                line.post(PATH, body) as response,
+            ):
                 turn.rate = read_rate_headers(response.headers, now=datetime.now(UTC))
                 content = await _read(response)
         except (httpx.ReadTimeout, TimeoutError) as error:
             detail = f"no reply within {self._retry.timeout_s:g} s"
             raise failure(Failure.TIMEOUT, detail) from error
-        except (httpx.HTTPError, aiohttp.ClientError, OSError) as error:
-            cause = line.endpoint.without_key(_cause(error).encode()).decode()
+        except BREAKS as error:
+            cause = line.endpoint.without_key(cause_of(error).encode()).decode()
             raise failure(Failure.NETWORK, f"{line.endpoint.base_url}: {cause}") from error
         self._answered = True
         if response.status_code != _OK:
@@ -230,8 +235,7 @@ def _read_reply(content: bytes) -> VisionReply:
 
 
 async def _read(response: httpx.Response) -> bytes:
-    if "," in response.headers.get("content-encoding", ""):
-        # Each layer may unpack one chunk to a thousand times its size before any count of bytes.
+    if is_layered(response):
         raise failure(Failure.BROKEN_REPLY, "the reply is compressed more than once")
     content = bytearray()
     is_refusal = response.status_code != _OK
@@ -243,9 +247,3 @@ async def _read(response: httpx.Response) -> bytes:
             detail = f"the reply is larger than {MAX_REPLY_BYTES} bytes"
             raise ItemError(ErrorCode.INVALID_ANSWER, detail)
     return bytes(content)
-
-
-def _cause(error: BaseException) -> str:
-    root = error.__cause__ or error
-    text = " ".join((str(root) or str(error)).split())  # not cut short: the key is masked later
-    return f"{type(root).__name__}: {text}" if text else type(root).__name__

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from time import monotonic
 
 from vision_pipeline.adapters.vision_api.leases import UNSHARED, Leases
 from vision_pipeline.adapters.vision_api.quotas import RequestQuota, TokenQuota
@@ -20,26 +18,9 @@ from vision_pipeline.core.outages import Outage
 from vision_pipeline.core.pauses import Pauses
 from vision_pipeline.core.rate_headers import RateHeaders
 from vision_pipeline.core.windows import Entry
+from vision_pipeline.transport.clock import Clock
 
 SILENCE = RateHeaders()
-
-
-@dataclass(frozen=True, slots=True)
-class Clock:
-    """How time passes.
-
-    Attributes:
-        now: Seconds that never run backwards.
-        sleep: Waits for that many seconds.
-        jitter: Uniform in [0, 1), so that what failed together is not tried again together.
-    """
-
-    now: Callable[[], float] = monotonic
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    jitter: Callable[[], float] = random.random
-
-
-SYSTEM_CLOCK = Clock()
 
 
 @dataclass(slots=True)

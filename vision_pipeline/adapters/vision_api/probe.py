@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 import orjson
 
-from vision_pipeline.adapters.vision_api.endpoint import Endpoint
 from vision_pipeline.core.errors import AccessError, EndpointError
 from vision_pipeline.core.protocol import excerpt
+from vision_pipeline.transport.endpoint import Endpoint
 
 PROBE_TIMEOUT_S = 15.0
 

@@ -1,23 +1,16 @@
-"""Where the API is, and the connections to it."""
+"""Where an API is, and the key that never leaves with what it says."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from html import unescape
-from urllib.parse import quote, urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.parse import quote
 
-import aiohttp
 import httpx
 import orjson
-from httpx_aiohttp import AiohttpTransport
 
 from vision_pipeline.core.errors import AccessError, EndpointError
-
-CONNECT_TIMEOUT_S = 20.0
 
 MASK = b"[key]"
 _HEX = re.compile("%[0-9A-F]{2}")
@@ -96,79 +89,3 @@ def _unescaped(content: bytes) -> bytes:
             content.decode(errors="replace"),
         )
         return unescape(text).encode(errors="replace")
-
-
-class Line:
-    """Connections to an endpoint, opened when they are needed.
-
-    The transport is used without httpx's client: redirects, cookies and authentication are none of
-    an API call's business, and cost as much time as the call itself.
-
-    Args:
-        endpoint: Where the API is.
-        max_connections: At once.
-
-    Raises:
-        EndpointError: The address is none.
-        AccessError: The key cannot stand in a header.
-    """
-
-    def __init__(self, endpoint: Endpoint, *, max_connections: int) -> None:
-        self.endpoint = endpoint
-        headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        self._headers = list((headers | endpoint.authorization()).items())
-        try:
-            self._url = httpx.URL(f"{endpoint.base_url.rstrip('/')}/chat/completions")
-        except httpx.InvalidURL as error:
-            raise EndpointError(f"model.base_url: {endpoint.base_url}: {error}") from error
-        if not (self._url.scheme in {"http", "https"} and self._url.host):
-            raise EndpointError(f"model.base_url: {endpoint.base_url}: no http or https address")
-
-        def session() -> aiohttp.ClientSession:
-            # Not by trust_env: it reads ~/.netrc too, and refuses a key beside an entry there.
-            proxy = _proxy(endpoint.base_url) if endpoint.use_proxy else None
-            return aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=max_connections),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                proxy=proxy,
-            )
-
-        # aiohttp's sessions carry 256 requests in flight at a fortieth of the CPU of httpx's pool.
-        self._transport = endpoint.transport or AiohttpTransport(client=session)
-
-    @asynccontextmanager
-    async def post(self, body: bytes) -> AsyncIterator[httpx.Response]:
-        """Send a body; the block reads the response, whose headers are there."""
-        request = httpx.Request(
-            "POST",
-            self._url,
-            headers=[*self._headers, ("Content-Length", str(len(body)))],
-            stream=_Body(body),
-            extensions={"timeout": {"connect": CONNECT_TIMEOUT_S}},
-        )
-        response = await self._transport.handle_async_request(request)
-        try:
-            yield response
-        finally:
-            await response.aclose()
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._transport.aclose()
-
-
-class _Body(httpx.AsyncByteStream):
-    """A body in one piece. Not as bytes: aiohttp warns of those larger than a mebibyte."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield self._body
-
-
-def _proxy(base_url: str) -> str | None:
-    address = urlsplit(base_url)
-    if proxy_bypass(address.hostname or ""):
-        return None
-    return getproxies().get(address.scheme)
