@@ -11,6 +11,9 @@ PipelineError
 │   ├── BudgetError          exit 3: the next request could exceed the budget
 │   ├── AccessError          exit 3: the key or the plan is refused; resumable with another
 │   ├── EndpointError        exit 3: the server cannot be reached at all; resumable when it can
+│   ├── QueueError           exit 3: the provider's queue of batch requests is full; later it is not
+│   ├── GoneError            exit 3: the provider no longer has a file or a batch job
+│   ├── RefusedFileError     exit 3: the provider takes no such file; names the lines at fault
 │   └── WorkersError         exit 3: the processes that work for a run cannot be reached, or end
 ├── ItemError              give this item up: an error row with a stable `code`
 ├── QuotaServerError       the server of a shared quota is away; the run goes on at its share
@@ -19,6 +22,7 @@ PipelineError
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -137,6 +141,45 @@ class AccessError(RunError):
 
 class EndpointError(RunError):
     """The server cannot be reached, or it is not the API that was expected."""
+
+
+class QueueError(RunError):
+    """The provider takes no more batch requests for now: as many wait as may wait at once.
+
+    Nothing was made; it can be tried again when some have been answered.
+    """
+
+
+class GoneError(RunError):
+    """The provider has no such file or batch job: deleted, expired, or of another key."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineFault:
+    """What is wrong with a line of a file that the provider refused.
+
+    Attributes:
+        number: Of the line, from 1.
+        custom_id: The line's mark; empty if it cannot be read.
+        message: The provider's words.
+    """
+
+    number: int
+    custom_id: str
+    message: str
+
+
+class RefusedFileError(RunError):
+    """The provider takes no such input file; nothing was kept of it.
+
+    Args:
+        message: For a person.
+        faults: The lines at fault, as far as the provider names them; the others may be good.
+    """
+
+    def __init__(self, message: str, faults: tuple[LineFault, ...] = ()) -> None:
+        super().__init__(message)
+        self.faults = faults
 
 
 class WorkersError(RunError):

@@ -107,7 +107,7 @@ def read_reply(body: bytes) -> VisionReply:
         BrokenReplyError: No JSON, or JSON without a choice.
     """
     try:
-        document = _document(body)
+        document = load_json(body)
         choice = document["choices"][0]
         message = choice["message"]
         content, refused = message.get("content"), message.get("refusal")
@@ -128,7 +128,13 @@ def read_reply(body: bytes) -> VisionReply:
     )
 
 
-def _document(body: bytes) -> Any:  # noqa: ANN401  (any JSON)
+def load_json(body: bytes) -> Any:  # noqa: ANN401  (any JSON)
+    """What a body holds, also where a string ends in half a character.
+
+    Raises:
+        ValueError: It is no JSON.
+        RecursionError: It is nested too deep.
+    """
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:

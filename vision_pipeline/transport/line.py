@@ -20,7 +20,8 @@ CONNECT_TIMEOUT_S = 20.0
 BREAKS = (httpx.HTTPError, aiohttp.ClientError, OSError)
 
 Header = tuple[str, str]
-_JSON: Header = ("Content-Type", "application/json")
+JSON_SENT: Header = ("Content-Type", "application/json")
+JSON_WANTED: Header = ("Accept", "application/json")
 
 
 class Line:
@@ -40,7 +41,7 @@ class Line:
 
     def __init__(self, endpoint: Endpoint, *, max_connections: int) -> None:
         self.endpoint = endpoint
-        self._headers = [("Accept", "application/json"), *endpoint.authorization().items()]
+        self._headers = list(endpoint.authorization().items())
         self.url("")
 
         def session() -> aiohttp.ClientSession:
@@ -67,8 +68,8 @@ class Line:
     async def post(self, path: str, body: bytes) -> AsyncIterator[httpx.Response]:
         """Send a JSON body; the block reads the response, whose headers are there."""
         url = self.url(path)
-        headers = [_JSON, ("Content-Length", str(len(body)))]
-        async with self.send("POST", url, headers=headers, stream=_Body(body)) as response:
+        headers = [JSON_SENT, JSON_WANTED, ("Content-Length", str(len(body)))]
+        async with self.send("POST", url, headers=headers, stream=Body(body)) as response:
             yield response
 
     @asynccontextmanager
@@ -99,7 +100,7 @@ class Line:
         await self._transport.aclose()
 
 
-class _Body(httpx.AsyncByteStream):
+class Body(httpx.AsyncByteStream):
     """A body in one piece. Not as bytes: aiohttp warns of those larger than a mebibyte."""
 
     def __init__(self, body: bytes) -> None:

@@ -1,0 +1,345 @@
+"""A provider's Batch API: files up, jobs made and looked at, results down."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+
+from vision_pipeline.adapters.batch_api.calls import Calls
+from vision_pipeline.adapters.batch_api.downloads import download_results
+from vision_pipeline.core.batch import BatchForm, Job, Result, mark_of, read_row
+from vision_pipeline.core.batch_refusals import Call, check_has_batches, refused_lines
+from vision_pipeline.core.config import RetryConfig
+from vision_pipeline.core.errors import (
+    EndpointError,
+    ErrorCode,
+    GoneError,
+    LineFault,
+    RefusedFileError,
+    RetryableError,
+    StorageError,
+)
+from vision_pipeline.core.limits import backoff_s
+from vision_pipeline.core.protocol import BrokenReplyError
+from vision_pipeline.transport.clock import SYSTEM_CLOCK, Clock
+from vision_pipeline.transport.endpoint import Endpoint
+
+NEW_JOB_S = 30.0  # a job may be not found for some seconds after it was made
+
+Row = Mapping[str, Any]
+
+
+class BatchApi:
+    """A client that outlasts what passes, and makes nothing twice.
+
+    Args:
+        endpoint: Called before the first request and only then.
+        form: How the provider speaks.
+        model: That answers the jobs.
+        retry: For how long what fails is tried, and how long one call may stand still.
+        clock: How time passes.
+        scratch: The folder on whose disk results stand until they are read; None for the system's.
+    """
+
+    def __init__(  # noqa: PLR0913  (each of them is something else)
+        self,
+        endpoint: Callable[[], Awaitable[Endpoint]],
+        *,
+        form: BatchForm,
+        model: str,
+        retry: RetryConfig,
+        clock: Clock = SYSTEM_CLOCK,
+        scratch: Path | None = None,
+    ) -> None:
+        self._calls = Calls(endpoint, check=check_has_batches, retry=retry, clock=clock)
+        self._clock = clock
+        self._form = form
+        self._model = model
+        self._scratch = scratch
+
+    @property
+    def inline(self) -> bool:
+        """Whether a job may carry its requests itself."""
+        return self._form.has_inline
+
+    @property
+    def form(self) -> BatchForm:
+        """How the provider speaks, and what fits into a file and a job."""
+        return self._form
+
+    def line(self, custom_id: str, body: bytes) -> bytes:
+        """A line of an input file, its end included; `body` is JSON without line breaks."""
+        return self._form.input_line(custom_id, body)
+
+    async def upload(self, file: Path, name: str) -> str:
+        """Upload an input file, and give its id.
+
+        Args:
+            file: Read piece by piece as it goes out.
+            name: Of no other file: after an answer that was lost it is looked for by this.
+
+        Raises:
+            RefusedFileError: The provider takes no such file; with the lines at fault.
+            StorageError: The file cannot be read.
+            RunError: The key is refused, or the server fails for too long.
+        """
+        size_bytes = await asyncio.to_thread(_size_bytes, file)
+        if size_bytes > self._form.max_file_bytes:
+            raise RefusedFileError(
+                f"{file}: {size_bytes} bytes; {self._form.name} takes files of "
+                f"{self._form.max_file_bytes}"
+            )
+
+        async def send() -> str:
+            return await self._send_file(file, name)
+
+        async def find() -> str | None:
+            return await self._find_file(name, size_bytes=size_bytes)
+
+        try:
+            return await self._calls.make(Call.UPLOAD, send, find)
+        except RefusedFileError as error:
+            if not error.faults:
+                raise
+            marked = await asyncio.to_thread(_marked, file, error.faults)
+            raise refused_lines(marked) from error
+
+    async def find_file(self, name: str) -> str | None:
+        """The id of the newest uploaded file of exactly that name.
+
+        Raises:
+            RunError: The key is refused, or the server fails for too long.
+        """
+        return await self._calls.outlast(Call.LIST, lambda: self._find_file(name))
+
+    async def delete_file(self, file_id: str) -> None:
+        """Delete a file, which may be gone already.
+
+        Raises:
+            RunError: The key is refused, or the server fails for too long.
+        """
+        try:
+            await self._calls.outlast(
+                Call.DELETE, lambda: self._calls.json(Call.DELETE, "DELETE", f"files/{file_id}")
+            )
+        except GoneError:
+            return
+
+    async def create(self, *, file_id: str, metadata: Mapping[str, str], timeout_h: int) -> Job:
+        """Make a job over an uploaded file.
+
+        Args:
+            file_id: The provider's.
+            metadata: Of no other job: after an answer that was lost it is looked for by this. Keys
+                of 1 to 32 characters, values of 1 to 512.
+            timeout_h: 1 to 168; OpenAI's jobs have 24 hours whatever it is.
+
+        Raises:
+            QueueError: As many requests wait as may.
+            GoneError: The file is not there, or no longer.
+            RunError: The key or the model is refused, or the server fails for too long.
+        """
+        order = self._form.creation(
+            file_id=file_id, model=self._model, metadata=metadata, timeout_h=timeout_h
+        )
+        return await self._create(order, metadata)
+
+    async def create_inline(
+        self, lines: Sequence[bytes], *, metadata: Mapping[str, str], timeout_h: int
+    ) -> Job:
+        """Make a job that carries its lines, where `inline`.
+
+        Raises:
+            RefusedFileError: There are more lines than such a job carries.
+            RunError: As for `create`.
+        """
+        if len(lines) > self._form.max_inline_requests:
+            raise RefusedFileError(
+                f"{len(lines)} lines; a job of {self._form.name} carries "
+                f"{self._form.max_inline_requests} itself"
+            )
+        order = self._form.inline_creation(
+            lines, model=self._model, metadata=metadata, timeout_h=timeout_h
+        )
+        return await self._create(order, metadata)
+
+    async def find_job(self, metadata: Mapping[str, str]) -> Job | None:
+        """The newest job that has all of this metadata.
+
+        Raises:
+            RunError: The key is refused, or the server fails for too long.
+        """
+        return await self._calls.outlast(Call.LIST, lambda: self._find_job(metadata))
+
+    async def job(self, job_id: str) -> Job:
+        """How far a job is; waits for one that is not found yet.
+
+        Raises:
+            GoneError: There is none.
+            RunError: The key is refused, or the server fails for too long.
+        """
+        return await self._patiently(Call.LOOK, lambda: self._look(job_id))
+
+    async def cancel(self, job_id: str) -> Job:
+        """Ask a job to end; one that has ended is only looked at.
+
+        Raises:
+            GoneError: There is none.
+            RunError: The key is refused, or the server fails for too long.
+        """
+
+        async def ask() -> Job:
+            path = f"{self._form.jobs_path}/{job_id}/cancel"
+            try:
+                return self._read_job(await self._calls.json(Call.CANCEL, "POST", path))
+            except EndpointError:  # OpenAI: it has ended
+                return await self._look(job_id)
+
+        return await self._patiently(Call.CANCEL, ask)
+
+    async def results(self, job: Job) -> AsyncIterator[Result]:
+        """What became of the lines of a job that has ended, in any order.
+
+        A line may come twice, and lines may be missing: those that were not worked on, and those
+        that are cut or odd, which are left out. Memory is that of some mebibytes of lines; only
+        results that the job carries itself are read at once.
+
+        Raises:
+            GoneError: They are not there, or no longer.
+            StorageError: There is no room for them.
+            RunError: The key is refused, or the server fails for too long.
+        """
+        for file_id in job.result_files:
+            async for result in download_results(self._calls, file_id, scratch=self._scratch):
+                yield result
+        if not job.result_files and self._form.has_inline:
+            for result in await self._carried_results(job):
+                yield result
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._calls.aclose()
+
+    async def _send_file(self, file: Path, name: str) -> str:
+        url = (await self._calls.line()).url("files")
+        try:
+            source = await asyncio.to_thread(file.open, "rb")
+        except OSError as error:
+            raise StorageError(f"{file}: {error.strerror or error}") from error
+        with source:
+            form = httpx.Request(
+                "POST",
+                url,
+                data={"purpose": "batch"},
+                files={"file": (name, source, "application/jsonl")},
+            )
+            headers = [(key, form.headers[key]) for key in ("Content-Type", "Content-Length")]
+            stream = cast("httpx.AsyncByteStream", form.stream)
+            async with self._calls.exchange(
+                Call.UPLOAD, "POST", url, headers=headers, stream=stream
+            ) as answer:
+                card = await answer.json()
+        try:
+            return str(card["id"])
+        except (LookupError, TypeError) as error:
+            raise _no_sense(f"{Call.UPLOAD}: no id in the answer") from error
+
+    async def _find_file(self, name: str, *, size_bytes: int | None = None) -> str | None:
+        async for row in self._rows("files", self._form.files_query(name)):
+            is_whole = size_bytes is None or row.get("bytes", size_bytes) == size_bytes
+            if row.get("filename") == name and is_whole and row.get("id"):
+                return str(row["id"])
+        return None
+
+    async def _create(self, order: bytes, metadata: Mapping[str, str]) -> Job:
+        path = self._form.jobs_path
+
+        async def make() -> Job:
+            return self._read_job(await self._calls.json(Call.CREATE, "POST", path, body=order))
+
+        return await self._calls.make(Call.CREATE, make, lambda: self._find_job(metadata))
+
+    async def _find_job(self, metadata: Mapping[str, str]) -> Job | None:
+        query = self._form.jobs_query(metadata)
+        async for row in self._rows(self._form.jobs_path, query):
+            try:
+                job = self._form.read_job(row)
+            except BrokenReplyError:
+                continue
+            if metadata.items() <= job.metadata.items():
+                return job
+        return None
+
+    async def _rows(self, path: str, query: Mapping[str, str]) -> AsyncIterator[Row]:
+        following: Mapping[str, str] | None = query
+        seen: set[object] = set()
+        while following is not None:
+            page = await self._calls.json(Call.LIST, "GET", path, query=following)
+            rows = page.get("data") if isinstance(page, dict) else None
+            if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+                raise _no_sense(f"{Call.LIST}: no list in the answer")
+            new = [row for row in rows if row.get("id") not in seen]
+            for row in new:
+                yield row
+            seen.update(row.get("id") for row in new)
+            # A server that takes no notice of the page says the same for ever.
+            following = self._form.next_page(following, page) if new else None
+
+    async def _look(self, job_id: str) -> Job:
+        path = f"{self._form.jobs_path}/{job_id}"
+        return self._read_job(await self._calls.json(Call.LOOK, "GET", path))
+
+    async def _patiently(self, call: Call, attempt: Callable[[], Awaitable[Job]]) -> Job:
+        tries, until_s = 0, self._clock.now() + NEW_JOB_S
+        while True:
+            try:
+                return await self._calls.outlast(call, attempt)
+            except GoneError:
+                if self._clock.now() >= until_s:
+                    raise
+            tries += 1
+            await self._clock.sleep(backoff_s(tries, jitter=self._clock.jitter()))
+
+    async def _carried_results(self, job: Job) -> list[Result]:
+        path = f"{self._form.jobs_path}/{job.id}"
+
+        async def look() -> Any:  # noqa: ANN401  (any JSON)
+            return await self._calls.json(Call.DOWNLOAD, "GET", path, query={"inline": "true"})
+
+        document = await self._calls.outlast(Call.DOWNLOAD, look)
+        rows = document.get("outputs") if isinstance(document, dict) else None
+        results = [read_row(row) for row in rows or ()]
+        return [result for result in results if result is not None]
+
+    def _read_job(self, document: Any) -> Job:  # noqa: ANN401  (any JSON)
+        try:
+            return self._form.read_job(document)
+        except BrokenReplyError as error:
+            raise _no_sense(str(error)) from error
+
+
+def _no_sense(detail: str) -> RetryableError:
+    return RetryableError(ErrorCode.MODEL_UNAVAILABLE, detail)
+
+
+def _size_bytes(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError as error:
+        raise StorageError(f"{file}: {error.strerror or error}") from error
+
+
+def _marked(file: Path, faults: tuple[LineFault, ...]) -> tuple[LineFault, ...]:
+    """The faults with the marks of their lines."""
+    marks = dict.fromkeys((fault.number for fault in faults), "")
+    with file.open("rb") as source:
+        for number, line in enumerate(islice(source, max(marks)), start=1):
+            if number in marks:
+                marks[number] = mark_of(line)
+    return tuple(replace(fault, custom_id=marks[fault.number]) for fault in faults)
