@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import multiprocessing
 import os
 import random
 import re
@@ -23,8 +22,8 @@ import orjson
 import pytest
 from PIL import Image
 
+from tests.commands import FORKS, run_command
 from vision_pipeline.adapters.ledger.reserve import BYTES_PER_REPLY
-from vision_pipeline.cli.app import main
 from vision_pipeline.emulator.server import RunningEmulator, running
 from vision_pipeline.emulator.settings import EmulatorSettings
 from vision_pipeline.results import load
@@ -32,27 +31,6 @@ from vision_pipeline.wiring.library import load_catalogue
 
 ITEMS, IN_FLIGHT, SHARD = 1000, 16, 100
 PROMPT = "---\nversion: 1\ndescription: d\nschema: null\n---\nWhat is in this image?"
-
-# Processes like any other, but forked from one that has imported what takes seconds to import.
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(
-    [
-        "vision_pipeline.cli.engines",
-        "vision_pipeline.cli.display",
-        "vision_pipeline.wiring.images",
-        "vision_pipeline.adapters.ledger.postgres.writer",
-        "s3fs",
-    ]
-)
-
-
-def run_command(recipe: str) -> None:
-    """What a process does."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for number in (1, 2):
-        os.dup2(nowhere, number)
-    sys.argv = ["vision-pipeline", "run", recipe, "--engine", "local"]
-    main()
 
 
 class Bench(NamedTuple):

@@ -9,8 +9,9 @@ import httpx
 import psycopg
 import pytest
 
+from tests.commands import FORKS, run_elsewhere
 from tests.servers import PASSWORD, png
-from tests.test_chaos import FORKS, PROMPT, run_command
+from tests.test_chaos import PROMPT
 from vision_pipeline.emulator.server import running
 from vision_pipeline.emulator.settings import EmulatorSettings
 from vision_pipeline.results import load
@@ -18,12 +19,6 @@ from vision_pipeline.wiring.library import load_catalogue
 
 IN_FLIGHT = 16
 ITEMS, KILLS = 150, 4
-
-
-def run_there(variables, recipe):
-    """What a process does."""
-    os.environ.update(variables)
-    run_command(recipe)
 
 
 @pytest.fixture
@@ -60,7 +55,7 @@ class Chaos:
         self._client = client
 
     def start(self):
-        process = FORKS.Process(target=run_there, args=(self._variables, self._recipe))
+        process = FORKS.Process(target=run_elsewhere, args=(self._variables, self._recipe))
         process.start()
         return process
 

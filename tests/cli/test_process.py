@@ -120,6 +120,33 @@ def test_two_signals_at_once_before_anything_is_open_end_it_as_one_does():
     assert "Traceback" not in ended.stderr
 
 
+# What a handler raises in a finalizer is ignored by Python; it says so on stderr.
+SIGNALLED_IN_A_FINALIZER = """
+import os, signal, sys
+
+class Signaller:
+    def find_spec(self, name, path, target=None):
+        if name == "vision_pipeline.cli.engines":
+            Dying()
+
+class Dying:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+sys.meta_path.insert(0, Signaller())
+from vision_pipeline.cli.app import main
+main()
+"""
+
+
+def test_a_signal_that_python_loses_before_the_run_is_open_stops_it_all_the_same(arguments, slow):
+    command = [sys.executable, "-c", SIGNALLED_IN_A_FINALIZER, *arguments]
+    ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert "Exception ignored" in ended.stderr
+    assert ended.returncode == 3
+    assert received(slow) == 0
+
+
 def test_a_killed_run_pays_again_at_most_for_what_was_in_flight(arguments, slow, tmp_path):
     assert stopped(arguments, slow, signal.SIGKILL) == -signal.SIGKILL
     subprocess.run([*START, *arguments], check=True, capture_output=True)

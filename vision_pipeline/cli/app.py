@@ -5,33 +5,32 @@ from __future__ import annotations
 import atexit
 import signal
 import sys
-from types import FrameType
 from typing import NoReturn
 
 from vision_pipeline.cli.streams import forgiving_streams
 from vision_pipeline.core.errors import RunError
-from vision_pipeline.wiring.signals import EXIT_STOPPED, Interrupted, leaving, on_stop_signals
+from vision_pipeline.wiring.signals import (
+    EXIT_STOPPED,
+    Interrupted,
+    interrupting,
+    is_interrupted,
+    leaving,
+    on_stop_signals,
+)
 
 
 def main() -> NoReturn:
     """Run a command; whatever a user can cause becomes one line on stderr and an exit code."""
-    came: list[int] = []
-
-    def interrupt(number: int, _frame: FrameType | None) -> NoReturn:
-        came.append(number)
-        on_stop_signals(leaving(EXIT_STOPPED))  # another one ends the process at once
-        raise Interrupted(EXIT_STOPPED)
-
     # At its very end the interpreter sets default handlers, which kill, in place of any but this.
     atexit.register(on_stop_signals, signal.SIG_IGN)
-    on_stop_signals(interrupt)
+    on_stop_signals(interrupting())
     with forgiving_streams():
         try:
             code = _outcome()
             # The interpreter may take a second to end: what comes now changes no result.
             on_stop_signals(leaving(code))
         except BaseException:
-            if not came:  # libraries may make another error of an interruption
+            if not is_interrupted():  # libraries may make another error of an interruption
                 raise
             code = _told("stopped; the same command goes on from here", EXIT_STOPPED)
     sys.exit(code)

@@ -45,6 +45,34 @@ def handling_stop_signals(handler: Handler) -> Iterator[None]:
             signal.signal(number, previous)
 
 
+_came: list[int] = []
+
+
+def interrupting() -> Handler:
+    """A handler for as long as no run is open: it raises `Interrupted`.
+
+    Another signal then ends the process at once.
+    """
+    _came.clear()
+
+    def interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+        _came.append(number)
+        on_stop_signals(leaving(EXIT_STOPPED))
+        raise Interrupted(EXIT_STOPPED)
+
+    return interrupt
+
+
+def is_interrupted() -> bool:
+    """Whether a signal came while no run was open.
+
+    What its handler raised may be lost: Python ignores what is raised in finalizers and in
+    callbacks of weak references, such as those of its import locks, and libraries make other
+    errors of it.
+    """
+    return bool(_came)
+
+
 def leaving(code: int) -> Handler:
     """A handler that ends the process at once, with this exit code."""
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from vision_pipeline.pipeline.progress import Progress
 from vision_pipeline.pipeline.services import tell_nobody
 from vision_pipeline.pipeline.stop import Stop
-from vision_pipeline.wiring.signals import handling_stop_signals
+from vision_pipeline.wiring.signals import handling_stop_signals, is_interrupted
 
 
 def _no_signals(_stop: Stop) -> AbstractContextManager[None]:
@@ -75,6 +75,8 @@ def stop_on_signals(stop: Stop) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    if is_interrupted():  # by a signal before this, of which nothing else was heard
+        stop.by_user()
     # Not by the loop's own handlers: while those are taken away, a signal kills.
     with handling_stop_signals(lambda _number, _frame: loop.call_soon_threadsafe(on_signal)):
         yield
