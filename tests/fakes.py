@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 
 import orjson
@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from vision_pipeline.core.errors import ErrorCode, ItemError
 from vision_pipeline.core.records import (
+    Amount,
     ImageRef,
     PreparedImage,
     ReceivedReply,
@@ -147,5 +148,13 @@ class MemoryLedger:
     async def remember(self, key: str, reply: StoredReply, *, run_id: str) -> None:
         self.replies.append((key, run_id, reply))
 
-    async def spent_usd(self, run_id: str) -> float:
-        return sum(reply.cost_usd or 0.0 for _, run, reply in self.replies if run == run_id)
+    async def spent(self, run_id: str) -> Amount:
+        return _total(reply for _, run, reply in self.replies if run == run_id)
+
+    async def spent_since(self, moment: datetime) -> Amount:
+        return _total(each for _, _, each in self.replies if each.received.answered_at >= moment)
+
+
+def _total(replies: Iterable[StoredReply]) -> Amount:
+    amounts = (Amount(reply.cost_usd or 0.0, reply.tokens or 0) for reply in replies)
+    return sum(amounts, Amount())

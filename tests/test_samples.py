@@ -33,8 +33,8 @@ RESERVED = {
     "image_height_px", "sent_width_px", "sent_height_px", "sent_bytes", "images", "status",
     "error_code", "error_detail", "reply_text", "finish_reason", "attempts", "repaired", "provider",
     "model", "prompt", "prompt_version", "question_sha256", "idempotency_key", "prompt_tokens",
-    "completion_tokens", "cached_tokens", "estimated_tokens", "cost_usd", "from_ledger", "queued_s",
-    "latency_s", "answered_at", "run_id", "shard",
+    "completion_tokens", "cached_tokens", "estimated_tokens", "cost_usd", "mode", "from_ledger",
+    "queued_s", "latency_s", "answered_at", "run_id", "shard",
 }  # fmt: skip
 TODAY = date(2026, 11, 22)
 

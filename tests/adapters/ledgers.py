@@ -35,6 +35,11 @@ FORMAT_1 = (
     "PRAGMA user_version = 1",
 )
 
+INSERT_1 = (
+    "INSERT INTO replies (number, key, body, run_id, paid_by, cost_usd, attempts, queued_s, "
+    "latency_s, answered_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
 
 def key(name="a"):
     return hashlib.sha256(str(name).encode()).hexdigest()
@@ -53,6 +58,8 @@ def row(name, *, run_id="run-1", body=None, cost_usd=0.5, moment=MOMENT, **chang
         "queued_s": 0.25,
         "latency_s": 1.5,
         "answered_at": moment.isoformat(),
+        "mode": "realtime",
+        "tokens": 110,
     }
     return tuple((values | changes).values())
 
@@ -66,6 +73,15 @@ def rows(count, *, seed=0):
         run_id = "run-1" if number < count // 2 else "run-2"
         moment = MOMENT + timedelta(minutes=number)
         yield row(number, run_id=run_id, body=completion(text), moment=moment)
+
+
+def first_format(path: Path, values) -> None:
+    """A ledger as the first release wrote it."""
+    with plainly(path) as connection:
+        for statement in FORMAT_1:
+            connection.execute(statement)
+        connection.executemany(INSERT_1, (each[:10] for each in values))
+        connection.execute("PRAGMA journal_mode = WAL")
 
 
 def fill(path: Path, values) -> None:

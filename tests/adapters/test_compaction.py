@@ -7,9 +7,10 @@ from pathlib import Path
 
 import duckdb
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
-from tests.results.runs import FIRST, SECOND, Outputs
+from tests.results.runs import FIRST, SECOND, Outputs, as_before
 from vision_pipeline.adapters.output import OutputFolder
 from vision_pipeline.adapters.parquet import compaction
 from vision_pipeline.adapters.parquet.compaction import STAGING_NAME, compact_run
@@ -160,7 +161,7 @@ def test_a_damaged_file_stops_it_and_changes_nothing(root):
 
 
 def test_a_file_that_lost_rows_is_not_put_in_place(root, monkeypatch):
-    monkeypatch.setattr(compaction, "_row_groups", lambda paths: iter(()))
+    monkeypatch.setattr(compaction, "_row_groups", lambda *_: iter(()))
     with pytest.raises(OutputError, match="0 rows of 10; nothing has changed"):
         compact_run(root, FIRST, target_bytes=LARGE)
     assert len(everything(root)) == 10
@@ -273,6 +274,16 @@ def test_a_file_that_is_gone_for_good_is_named(root, outputs, monkeypatch):
     monkeypatch.setattr(OutputFolder, "names", lambda self, folder: [*names(self, folder), ghost])
     with pytest.raises(OutputError, match=f"{ghost}: cannot be read"):
         History(outputs.store).selected(Selection(codes=(ErrorCode.TIMEOUT,)))
+
+
+def test_a_run_that_an_earlier_version_began_is_merged_with_what_it_lacks(root, outputs):
+    as_before(outputs.root, "mode", [0, 1, 5])
+    before = everything(root)
+    assert compact_run(root, FIRST, target_bytes=LARGE).files_after == 1
+    after = everything(root)
+    pd.testing.assert_frame_equal(after[before.columns], before)
+    columns = pq.read_schema(root / "results" / f"run_id={FIRST}" / merged_name(0, 9)).names
+    assert "mode" in columns
 
 
 def test_other_runs_are_not_touched(root, outputs):

@@ -9,6 +9,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from vision_pipeline.adapters.ledger.reserve import Reserve
 from vision_pipeline.adapters.ledger.schema import SCHEMA_VERSION
 from vision_pipeline.adapters.ledger.writer import SqliteLedger
 from vision_pipeline.core.errors import OutputError, StorageError
-from vision_pipeline.core.records import ReceivedReply, StoredReply
+from vision_pipeline.core.records import Amount, ReceivedReply, StoredReply
 
 MOMENT = datetime(2026, 11, 22, 10, 15, 0, 123456, tzinfo=UTC)
 
@@ -108,7 +109,7 @@ async def test_the_newest_reply_of_a_key_counts_and_all_were_paid_for(ledger):
     await ledger.remember(key(), reply(b"first"), run_id="run-1")
     await ledger.remember(key(), reply(b"second"), run_id="run-2")
     assert (await ledger.recall(key())).received.body == b"second"
-    assert await ledger.spent_usd("run-1") == await ledger.spent_usd("run-2") > 0
+    assert (await ledger.spent("run-1")).usd == (await ledger.spent("run-2")).usd > 0
 
 
 async def test_an_unknown_key_has_no_reply(ledger):
@@ -120,8 +121,19 @@ async def test_what_a_run_spent_is_the_sum_of_its_replies(ledger):
     await ledger.remember(key(2), reply(cost_usd=0.5), run_id="run-1")
     await ledger.remember(key(3), reply(cost_usd=None), run_id="run-1")
     await ledger.remember(key(4), reply(cost_usd=8), run_id="run-2")
-    assert await ledger.spent_usd("run-1") == 0.75
-    assert await ledger.spent_usd("run-3") == 0
+    assert (await ledger.spent("run-1")).usd == 0.75
+    assert (await ledger.spent("run-3")).usd == 0
+
+
+async def test_what_was_spent_since_a_moment_is_summed_up_over_all_runs(ledger):
+    for name, shift_s, mode in (("a", -1e-6, "batch"), ("b", 0, "batch"), ("c", 1, "realtime")):
+        moment = MOMENT + timedelta(seconds=shift_s)
+        received = replace(reply().received, answered_at=moment, mode=mode)
+        stored = StoredReply(received, f"{name}/x", 0.5, 10)
+        await ledger.remember(key(name), stored, run_id=name)
+        assert await ledger.recall(key(name)) == stored
+    assert await ledger.spent_since(MOMENT) == Amount(1.0, 20)
+    assert await ledger.spent_since(MOMENT + timedelta(days=2)) == Amount()
 
 
 async def test_many_at_once_are_all_kept(path):
@@ -147,7 +159,7 @@ async def test_closing_keeps_what_still_waits(path):
         await let_run()
     await asyncio.gather(*remembering)
     with opened(path) as ledger:
-        assert await ledger.spent_usd("run-1") == 100
+        assert (await ledger.spent("run-1")).usd == 100
 
 
 async def test_a_cancelled_waiter_does_not_lose_its_reply(path):
@@ -330,7 +342,7 @@ async def test_two_processes_share_one_file(path):
     await alternate(path, "this")
     _, complaint = await other.communicate()
     with opened(path) as ledger:
-        spent = [await ledger.spent_usd(name) for name in ("this", "other")]
+        spent = [(await ledger.spent(name)).usd for name in ("this", "other")]
     assert (other.returncode, complaint) == (0, b"")
     assert spent == [75, 75]
 
@@ -340,7 +352,7 @@ async def test_two_that_look_up_and_keep_at_once_do_not_refuse_each_other(path):
         *(asyncio.to_thread(asyncio.run, alternate(path, name)) for name in ("this", "other"))
     )
     with opened(path) as ledger:
-        assert await ledger.spent_usd("this") == await ledger.spent_usd("other") == 75
+        assert (await ledger.spent("this")).usd == (await ledger.spent("other")).usd == 75
 
 
 @pytest.mark.parametrize("round_number", range(8))

@@ -7,12 +7,12 @@ from contextlib import closing
 import pytest
 
 from tests.adapters.ledgers import (
-    FORMAT_1,
     MOMENT,
     PAGE,
     cut,
     files,
     fill,
+    first_format,
     key,
     killed,
     leaves,
@@ -23,10 +23,10 @@ from tests.adapters.ledgers import (
 )
 from vision_pipeline.adapters.ledger.damage import DamageError
 from vision_pipeline.adapters.ledger.opening import connect, reading
-from vision_pipeline.adapters.ledger.schema import INSERT, SCHEMA_VERSION, STEPS, bring_up_to_date
+from vision_pipeline.adapters.ledger.schema import SCHEMA_VERSION, STEPS, bring_up_to_date
 from vision_pipeline.adapters.ledger.writer import SqliteLedger
 from vision_pipeline.core.errors import OutputError, StorageError
-from vision_pipeline.core.records import ReceivedReply, StoredReply
+from vision_pipeline.core.records import Amount, ReceivedReply, StoredReply
 
 REPLY = StoredReply(ReceivedReply(b"{}", 1, 0.0, 0.5, MOMENT), "run-3/new.png", 0.5)
 
@@ -174,11 +174,7 @@ def test_reading_leaves_a_pending_log_where_it_is(path):
 @pytest.fixture
 def first(path):
     """A file of format 1 with ten replies, as the first release wrote it."""
-    with plainly(path) as connection:
-        for statement in FORMAT_1:
-            connection.execute(statement)
-        connection.executemany(INSERT, rows(10))
-        connection.execute("PRAGMA journal_mode = WAL")
+    first_format(path, rows(10))
     return path
 
 
@@ -205,6 +201,19 @@ def test_a_file_of_an_older_format_is_migrated_with_its_replies(first):
     assert found == (10, "m")
 
 
+def test_a_migration_counts_the_tokens_that_were_paid_for(path):
+    copy = row("c", paid_by="run-0/a.png", cost_usd=0.0)
+    first_format(path, [row("a"), row("b", body=b"no completion"), copy])
+    with closing(SqliteLedger(path)) as ledger:
+        assert asyncio.run(ledger.spent("run-1")) == Amount(1.0, 110)
+        assert asyncio.run(ledger.spent_since(MOMENT)) == Amount(1.0, 110)
+        found = asyncio.run(ledger.recall(key("a")))
+        assert (found.tokens, found.received.mode) == (110, "realtime")
+    with plainly(path) as connection:
+        found = connection.execute("SELECT mode, tokens FROM replies").fetchall()
+    assert found == [("realtime", 110), ("realtime", None), ("realtime", 0)]
+
+
 def test_a_migrated_file_is_not_migrated_again(first):
     with plainly(first) as connection:
         bring_up_to_date(connection, first, steps=LATER)
@@ -222,8 +231,10 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(first):
 
 
 def test_a_file_that_is_read_only_for_looking_is_migrated_first(first, monkeypatch):
-    monkeypatch.setattr("vision_pipeline.adapters.ledger.opening.SCHEMA_VERSION", 2)
-    monkeypatch.setattr("vision_pipeline.adapters.ledger.damage.SCHEMA_VERSION", 2)
+    monkeypatch.setattr(
+        "vision_pipeline.adapters.ledger.opening.SCHEMA_VERSION", SCHEMA_VERSION + 1
+    )
+    monkeypatch.setattr("vision_pipeline.adapters.ledger.damage.SCHEMA_VERSION", SCHEMA_VERSION + 1)
     monkeypatch.setattr(bring_up_to_date, "__kwdefaults__", {"steps": LATER})
     with reading(first) as connection:
         assert connection.execute("SELECT min(model) FROM replies").fetchone() == ("m",)

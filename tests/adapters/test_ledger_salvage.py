@@ -20,6 +20,7 @@ from tests.adapters.ledgers import (
     cut,
     files,
     fill,
+    first_format,
     key,
     killed,
     leaves,
@@ -31,7 +32,7 @@ from tests.adapters.ledgers import (
 from vision_pipeline.adapters.ledger.opening import connect
 from vision_pipeline.adapters.ledger.pages import Reader, values
 from vision_pipeline.adapters.ledger.salvage import UNKNOWN_RUN, salvage
-from vision_pipeline.adapters.ledger.schema import INSERT
+from vision_pipeline.adapters.ledger.schema import INSERT, SCHEMA_VERSION, TABLE
 from vision_pipeline.adapters.ledger.snapshot import Snapshot
 from vision_pipeline.adapters.ledger.verification import is_sound, verify
 from vision_pipeline.adapters.ledger.writer import SqliteLedger
@@ -191,6 +192,19 @@ def test_pages_may_have_any_size(path, page_size):
     assert salvage(path, now=NOW).replies == 100
 
 
+def test_rows_of_before_columns_were_added_are_read_beside_later_ones(path):
+    first_format(path, [row("a")])
+    with plainly(path) as connection:
+        for statement in TABLE[1:]:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    fill(path, [row("b", mode="batch", tokens=7)])
+    assert salvage(path, now=NOW).replies == 2
+    with plainly(path) as connection:
+        found = connection.execute("SELECT mode, tokens FROM replies").fetchall()
+    assert found == [("realtime", 110), ("batch", 7)]
+
+
 # --- pages
 
 
@@ -253,7 +267,7 @@ class BadSector(io.BytesIO):
 
 def test_a_page_that_the_disk_does_not_give_is_missing_and_no_other(path, whole):
     pages = Snapshot(BadSector(path.read_bytes()), None, None)
-    numbers = {each.number for each in pages.records() if each.values and len(each.values) == 10}
+    numbers = {each.number for each in pages.records() if each.values and len(each.values) == 12}
     assert 0.9 * COUNT < len(numbers) < COUNT
     assert pages.missing_pages == 1
 

@@ -16,6 +16,7 @@ from vision_pipeline.adapters.ledger.export import SCHEMA, write_json_lines, wri
 from vision_pipeline.adapters.ledger.inspection import NO_MODEL, RunInLedger, inspect
 from vision_pipeline.adapters.ledger.opening import connect
 from vision_pipeline.adapters.ledger.pruning import Choice, preview, prune, vacuum
+from vision_pipeline.adapters.ledger.schema import SCHEMA_VERSION
 from vision_pipeline.adapters.ledger.tools import FileTools
 from vision_pipeline.adapters.ledger.verification import Fault, verify
 from vision_pipeline.adapters.ledger.writer import SqliteLedger
@@ -47,7 +48,7 @@ def test_an_inspection_counts_replies_questions_runs_and_models(path):
     moments = (MOMENT.isoformat(), later.isoformat())
     assert found.runs[0] == RunInLedger("run-1", 2, 1.0, *moments)
     assert [run.run_id for run in found.runs] == ["run-1", "run-2"]
-    assert (found.cost_usd, found.format_version, found.log_bytes) == (1.5, 1, 0)
+    assert (found.cost_usd, found.format_version, found.log_bytes) == (1.5, SCHEMA_VERSION, 0)
     assert found.file_bytes == path.stat().st_size
 
 
@@ -105,6 +106,8 @@ FAULTY = [
     ({"body": "text"}, Fault.NO_REPLY),
     ({"key": b"short"}, Fault.NO_REPLY),
     ({"answered_at": "soon"}, Fault.NO_REPLY),
+    ({"mode": "slow"}, Fault.NO_REPLY),
+    ({"tokens": -1}, Fault.NO_REPLY),
     ({"cost_usd": -1.0}, Fault.COST),
     ({"cost_usd": 1e9}, Fault.COST),
     ({"moment": NOW + timedelta(days=2)}, Fault.TIME),
@@ -182,6 +185,7 @@ def test_an_exported_table_has_typed_columns_and_the_body_byte_for_byte(path):
         "completion_tokens": 10,
         "cached_tokens": 0,
         "cost_usd": 0.5,
+        "mode": "realtime",
         "attempts": 1,
         "queued_s": 0.25,
         "latency_s": 1.5,

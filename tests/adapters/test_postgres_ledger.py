@@ -5,6 +5,7 @@ import hashlib
 import io
 import threading
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import orjson
@@ -16,7 +17,7 @@ from tests.fakes import completion
 from tests.servers import PASSWORD, free_port
 from vision_pipeline.adapters.ledger.export import write_json_lines, write_parquet
 from vision_pipeline.adapters.ledger.inspection import RunInLedger
-from vision_pipeline.adapters.ledger.postgres.opening import open_ledger
+from vision_pipeline.adapters.ledger.postgres.opening import connect, open_ledger
 from vision_pipeline.adapters.ledger.postgres.schema import STEPS, bring_up_to_date
 from vision_pipeline.adapters.ledger.postgres.tools import DatabaseTools
 from vision_pipeline.adapters.ledger.postgres.writer import PostgresLedger
@@ -24,7 +25,7 @@ from vision_pipeline.adapters.ledger.pruning import Choice
 from vision_pipeline.adapters.ledger.verification import Fault
 from vision_pipeline.core.databases import Database
 from vision_pipeline.core.errors import OutputError, StorageError
-from vision_pipeline.core.records import ReceivedReply, StoredReply
+from vision_pipeline.core.records import Amount, ReceivedReply, StoredReply
 
 MOMENT = datetime(2026, 11, 22, 10, 15, 0, 123456, tzinfo=UTC)
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
@@ -107,8 +108,19 @@ async def test_what_a_run_has_spent_is_summed_up_and_replies_without_a_price_cos
     for name, cost_usd in (("a", 0.25), ("b", None), ("c", 0.5)):
         await ledger.remember(key(name), reply(cost_usd=cost_usd), run_id="run-1")
     await ledger.remember(key("d"), reply(cost_usd=8), run_id="run-2")
-    assert await ledger.spent_usd("run-1") == 0.75
-    assert await ledger.spent_usd("run-3") == 0.0
+    assert (await ledger.spent("run-1")).usd == 0.75
+    assert (await ledger.spent("run-3")).usd == 0.0
+
+
+async def test_what_was_spent_since_a_moment_is_summed_up_over_all_runs(opened):
+    ledger = opened()
+    for name, days, mode in (("a", -1, "batch"), ("b", 0, "batch"), ("c", 1, "realtime")):
+        received = replace(reply().received, answered_at=MOMENT + timedelta(days=days), mode=mode)
+        stored = StoredReply(received, f"{name}/x", 0.5, 10)
+        await ledger.remember(key(name), stored, run_id=name)
+        assert await ledger.recall(key(name)) == stored
+    assert await ledger.spent_since(MOMENT) == Amount(1.0, 20)
+    assert await ledger.spent_since(MOMENT + timedelta(days=2)) == Amount()
 
 
 async def test_bytes_of_any_kind_and_a_nul_in_a_name_are_no_reason_to_lose_a_reply(opened):
@@ -340,7 +352,26 @@ def test_older_tables_are_migrated_in_one_transaction(opened, database):
         with pytest.raises(psycopg.Error):
             bring_up_to_date(connection, database, steps=(*STEPS, (column, "no statement")))
         bring_up_to_date(connection, database, steps=(*STEPS, (column,)))
-        assert connection.execute("SELECT format FROM vision_pipeline_ledger").fetchall() == [(2,)]
+        assert connection.execute("SELECT format FROM vision_pipeline_ledger").fetchall() == [(3,)]
+
+
+async def test_a_migration_counts_the_tokens_that_were_paid_for(database, opened):
+    with closing(connect(database)) as connection:
+        bring_up_to_date(connection, database, steps=STEPS[:1])
+        for name, payer, body in (
+            ("a", "run-1", completion('"prompt_tokens": 7')),
+            ("b", "run-1", b"\xff no completion"),
+            ("c", "run-0", completion("c")),
+        ):
+            connection.execute(
+                "INSERT INTO vision_pipeline_replies (receipt, key, body, run_id, paid_by, "
+                "cost_usd, attempts, queued_s, latency_s, answered_at) "
+                "VALUES (gen_random_uuid(), %b, %b, 'run-1', %s, 0.5, 1, 0, 1, %s)",
+                [bytes.fromhex(key(name)), body, f"{payer}/{name}.png", MOMENT],
+            )
+    ledger = opened()
+    assert await ledger.spent("run-1") == await ledger.spent_since(MOMENT) == Amount(1.5, 110)
+    assert (await ledger.recall(key("a"))).received.mode == "realtime"
 
 
 async def test_several_that_come_at_once_make_one_ledger(database, refuge):
@@ -368,7 +399,7 @@ async def tools(opened, database):
 
 def test_an_inspection_counts_replies_questions_runs_and_models(tools, database):
     found = tools.inspect()
-    assert (found.path, found.format_version, found.log_bytes) == (database.url, 1, 0)
+    assert (found.path, found.format_version, found.log_bytes) == (database.url, 2, 0)
     assert (found.replies, found.questions, found.asked_again, found.cost_usd) == (3, 2, 1, 1.0)
     assert found.models == {"m": 3}
     later = (MOMENT + timedelta(days=2)).isoformat()

@@ -127,7 +127,7 @@ def fill(path: Path, rows: int) -> None:
 def row(name: object) -> tuple[object, ...]:
     moment = MOMENT.isoformat()
     digest = bytes.fromhex(key(name))
-    return (None, digest, BODY, "run-1", "run-1/a.png", 0.001, 1, 0.0, 1.0, moment)
+    return (None, digest, BODY, "run-1", "run-1/a.png", 0.001, 1, 0.0, 1.0, moment, "realtime", 110)
 
 
 def key(name: object) -> str:

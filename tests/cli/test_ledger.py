@@ -46,7 +46,7 @@ def test_inspect_shows_runs_models_and_what_was_asked_again(command, ledger):
     out = command("ledger", "inspect", ledger).out
     assert "61 replies to 60 questions, 1 of them asked again; 30.5000 USD" in out
     assert "run-3" in out
-    assert "ledger format 1" in out
+    assert "ledger format 2" in out
 
 
 def test_inspect_of_an_empty_ledger_says_0(command, tmp_path):

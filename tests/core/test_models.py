@@ -115,3 +115,16 @@ def test_a_catalogue_that_is_no_list_is_refused():
 @pytest.mark.parametrize("document", [{}, {"models": None}, {"models": []}])
 def test_a_catalogue_may_be_empty(document):
     assert list(parse_catalogue(document, file="models.yaml")) == []
+
+
+def test_a_batch_takes_its_share_of_every_price():
+    price = Price(input=1.0, output=3.0, cached_input=0.5, batch=0.25).batch_price
+    assert (price.input, price.output, price.cached_input) == (0.25, 0.75, 0.125)
+    assert Price(input=1.0, output=3.0).batch_price == Price(input=0.5, output=1.5, batch=1.0)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1])
+def test_the_share_of_a_batch_is_between_nothing_and_all(share):
+    row = {"id": "m", "price": {"input": 1, "output": 1, "batch": share}}
+    with pytest.raises(ConfigError, match=r"models\[0\]\.price\.batch"):
+        parse_catalogue({"models": [row]}, file="models.yaml")

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from tests.fakes import IMAGES, ListSource, MemoryImages, MemoryLedger, ScriptedModel
+from tests.results.runs import as_before
 from vision_pipeline.core.errors import (
     ConfigError,
     ErrorCode,
@@ -17,6 +18,7 @@ from vision_pipeline.core.errors import (
     StoppedError,
     StorageError,
 )
+from vision_pipeline.core.records import Amount
 from vision_pipeline.pipeline import plan
 from vision_pipeline.pipeline import stored as rereading
 from vision_pipeline.pipeline.reparse import reparse_shard
@@ -81,6 +83,15 @@ def latest(bench, name):
 # --- what fits
 
 
+async def test_rows_of_before_there_was_a_mode_are_loaded_settled_and_read_again(stored):
+    as_before(stored.root, "mode", [0])
+    assert set(latest(stored, "mode").values()) == {None}
+    assert (await stored.run()).already_answered == 3
+    stored.template = template("number")
+    assert (await stored.reparse()).ok == 3
+    assert set(latest(stored, "mode").values()) == {"realtime"}
+
+
 async def test_a_reply_that_fits_is_an_answer_of_the_new_type_without_a_call(stored):
     stored.template = template("number")
     summary = await stored.reparse()
@@ -123,7 +134,7 @@ async def test_what_the_ledger_keeps_for_that_has_cost_nothing(stored):
     stored.template = template("number")
     summary = await stored.reparse()
     assert len(stored.ledger.replies) == 6
-    assert await stored.ledger.spent_usd(summary.run_id) == 0.0
+    assert await stored.ledger.spent(summary.run_id) == Amount()
 
 
 async def test_copies_of_an_image_share_a_reply(bench):

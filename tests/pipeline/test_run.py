@@ -309,7 +309,7 @@ async def test_the_budget_is_never_exceeded_and_the_rest_finishes_later(bench):
     bench.answers_with(caption)
     with pytest.raises(BudgetError):
         await bench.run()
-    spent = await bench.ledger.spent_usd(bench.ledger.replies[0][1])
+    spent = (await bench.ledger.spent(bench.ledger.replies[0][1])).usd
     assert 0 < spent <= 0.001
     bench.settings = {"budget": {"usd": 1.0}, "model": {"max_tokens": 60}}
     summary = await bench.run()

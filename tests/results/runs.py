@@ -1,6 +1,9 @@
 """Output folders with runs in them, written by the store that writes the real ones."""
 
+from pathlib import Path
+
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from vision_pipeline.adapters.output import OutputFolder
 from vision_pipeline.adapters.parquet.store import ResultStore
@@ -47,6 +50,14 @@ class Outputs:
             "prompt": {"name": prompt, "version": "3"},
         }
         self.store.write_run(run_id, document)
+
+
+def as_before(root, column, shards):
+    """Make files of shards as a version wrote them that did not know a column yet."""
+    for path in Path(root).glob("results/*/shard-*.parquet"):
+        if int(path.stem[-5:]) in shards:
+            table = pq.read_table(path, partitioning=None)
+            pq.write_table(table.drop_columns(column), path)
 
 
 def _row(item_id, outcome, **fields):

@@ -15,16 +15,29 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from vision_pipeline.core.errors import ConfigError
 from vision_pipeline.core.tokens import DEFAULT_RULE, TokenRule
 
-BATCH_DISCOUNT = 0.5  # Mistral Batch API: half of both prices (vendor's batch FAQ, 2026-08)
-
 
 class Price(BaseModel):
-    """List price in USD per million tokens."""
+    """List price in USD per million tokens; `batch` is the share of it that is paid in a batch.
+
+    The Mistral Batch API takes half of all prices (vendor's batch FAQ, 2026-08).
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     input: float = Field(ge=0)
     output: float = Field(ge=0)
     cached_input: float | None = Field(default=None, ge=0)
+    batch: float = Field(default=0.5, ge=0, le=1)
+
+    @property
+    def batch_price(self) -> Price:
+        """What a request costs that is part of a batch job."""
+        cached = self.cached_input
+        return Price(
+            input=self.input * self.batch,
+            output=self.output * self.batch,
+            cached_input=None if cached is None else cached * self.batch,
+            batch=1.0,
+        )
 
     def cost_usd(self, *, prompt_tokens: int, completion_tokens: int, cached_tokens: int) -> float:
         """The price of one reply; `cached_tokens` are part of `prompt_tokens`."""

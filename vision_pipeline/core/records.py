@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+Mode = Literal["realtime", "batch"]  # how a reply was asked for: at once, or in a batch job
+
 
 @dataclass(frozen=True, slots=True)
 class ImageRef:
@@ -155,6 +157,11 @@ class VisionReply:
     completion_tokens: int
     cached_tokens: int
 
+    @property
+    def tokens(self) -> int | None:
+        """Input and output together, or None where the provider did not count them."""
+        return self.prompt_tokens + self.completion_tokens or None
+
 
 @dataclass(frozen=True, slots=True)
 class ReceivedReply:
@@ -166,6 +173,7 @@ class ReceivedReply:
         queued_s: Seconds between readiness and the request that succeeded: limiter and back-off.
         latency_s: Seconds from that request to its complete reply.
         answered_at: When the reply was complete, UTC.
+        mode: How it was asked for.
     """
 
     body: bytes = field(repr=False)
@@ -173,6 +181,7 @@ class ReceivedReply:
     queued_s: float
     latency_s: float
     answered_at: datetime
+    mode: Mode = "realtime"
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,11 +192,28 @@ class StoredReply:
         received: The reply and its circumstances.
         paid_by: `run_id/item_id` of the row that carries its cost.
         cost_usd: List price when it came, or None for a model without one.
+        tokens: Input and output that count in budgets, or None where nobody knows; 0 of a copy
+            that cost nothing.
     """
 
     received: ReceivedReply
     paid_by: str
     cost_usd: float | None
+    tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """What replies take: money and tokens."""
+
+    usd: float = 0.0
+    tokens: int = 0
+
+    def __add__(self, other: Amount) -> Amount:
+        return Amount(self.usd + other.usd, self.tokens + other.tokens)
+
+    def __sub__(self, other: Amount) -> Amount:
+        return Amount(self.usd - other.usd, self.tokens - other.tokens)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,6 +255,7 @@ class Row:
     cached_tokens: int | None = None
     estimated_tokens: int | None = None
     cost_usd: float | None = None
+    mode: Mode | None = None
     from_ledger: bool = False
     queued_s: float | None = None
     latency_s: float | None = None

@@ -6,8 +6,9 @@ import asyncio
 from dataclasses import dataclass, field
 
 from vision_pipeline.core.errors import ErrorCode, ItemError
+from vision_pipeline.core.models import Price
 from vision_pipeline.core.protocol import BrokenReplyError, read_reply
-from vision_pipeline.core.records import StoredReply, VisionReply, VisionRequest
+from vision_pipeline.core.records import ReceivedReply, StoredReply, VisionReply, VisionRequest
 from vision_pipeline.pipeline.budget import Budget
 from vision_pipeline.pipeline.services import Services
 
@@ -116,7 +117,7 @@ class Asker:
         except BaseException:
             self.budget.settle(reserved, 0.0)
             raise
-        stored = StoredReply(received, payer, _cost_usd(services, received.body))
+        stored = stored_reply(received, payer, price=services.price)
         # Shielded: a reply that was paid for is stored even if the run is being cancelled.
         keeping = asyncio.ensure_future(
             services.ledger.remember(request.idempotency_key, stored, run_id=self.run_id)
@@ -135,15 +136,18 @@ def _heard(keeping: asyncio.Future[None]) -> None:
         keeping.exception()
 
 
-def _cost_usd(services: Services, body: bytes) -> float | None:
-    if services.price is None:
-        return None
+def stored_reply(received: ReceivedReply, paid_by: str, *, price: Price | None) -> StoredReply:
+    """A reply as the ledger is to keep it: with what it cost, and the tokens that it took."""
     try:
-        reply = read_reply(body)
-    except BrokenReplyError:  # the model adapter let it pass: its cost is unknown
-        return None
-    return services.price.cost_usd(
+        reply = read_reply(received.body)
+    except BrokenReplyError:  # the model adapter let it pass: what it took is unknown
+        return StoredReply(received, paid_by, None)
+    if price is None:
+        return StoredReply(received, paid_by, None, reply.tokens)
+    price = price.batch_price if received.mode == "batch" else price
+    cost_usd = price.cost_usd(
         prompt_tokens=reply.prompt_tokens,
         completion_tokens=reply.completion_tokens,
         cached_tokens=reply.cached_tokens,
     )
+    return StoredReply(received, paid_by, cost_usd, reply.tokens)

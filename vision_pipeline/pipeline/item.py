@@ -213,6 +213,7 @@ def _row(
         cached_tokens=spending.cached_tokens if reply else None,
         estimated_tokens=work.request.estimated_tokens if work.request else None,
         cost_usd=spending.cost_usd,
+        mode=received.mode if received else None,
         from_ledger=reply is not None and not spending.paid,
         queued_s=spending.queued_s if reply else None,
         latency_s=spending.latency_s if reply else None,

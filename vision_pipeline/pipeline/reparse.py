@@ -217,7 +217,7 @@ def _stored_reading(stored: StoredReply, *, is_of_now: bool) -> _Reading | None:
         reply = read_reply(received.body)
     except BrokenReplyError:
         return None
-    free = replace(stored, cost_usd=None if stored.cost_usd is None else 0.0)
+    free = replace(stored, cost_usd=None if stored.cost_usd is None else 0.0, tokens=0)
     facts = {
         "reply_text": reply.text,
         "finish_reason": reply.finish_reason,
@@ -227,6 +227,7 @@ def _stored_reading(stored: StoredReply, *, is_of_now: bool) -> _Reading | None:
         "completion_tokens": reply.completion_tokens,
         "cached_tokens": reply.cached_tokens,
         "cost_usd": free.cost_usd,
+        "mode": received.mode,
         "from_ledger": True,
         "queued_s": received.queued_s,
         "latency_s": received.latency_s,

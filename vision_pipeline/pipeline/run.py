@@ -225,7 +225,7 @@ async def budget_of(services: Services, run_id: str) -> Budget:
         )
 
     return Budget(
-        limit_usd=limit, worst_usd=worst, spent_usd=await services.ledger.spent_usd(run_id)
+        limit_usd=limit, worst_usd=worst, spent_usd=(await services.ledger.spent(run_id)).usd
     )
 
 

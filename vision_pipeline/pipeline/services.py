@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -15,6 +16,7 @@ from vision_pipeline.core.models import Price
 from vision_pipeline.core.protocol import BodyFormat
 from vision_pipeline.core.question import Question
 from vision_pipeline.core.records import (
+    Amount,
     ImageRef,
     PreparedImage,
     ReceivedReply,
@@ -72,8 +74,11 @@ class Ledger(Protocol):
     async def remember(self, key: str, reply: StoredReply, *, run_id: str) -> None:
         """Keep a reply; it is safe when this returns."""
 
-    async def spent_usd(self, run_id: str) -> float:
-        """What the replies of that run cost so far."""
+    async def spent(self, run_id: str) -> Amount:
+        """What the replies of that run took so far."""
+
+    async def spent_since(self, moment: datetime) -> Amount:
+        """What all replies took that were complete at a moment or later."""
 
 
 class Results(Protocol):

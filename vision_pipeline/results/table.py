@@ -22,6 +22,8 @@ from vision_pipeline.core.suggestions import nearest
 from vision_pipeline.results.latest import latest
 
 DRAFT_SUFFIX = ".draft"
+# Files of earlier versions lack it.
+_MODE = pa.field("mode", pa.dictionary(pa.int32(), pa.string()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +165,8 @@ def _read_shards(folder: Folder, name: str, columns: Sequence[str] | None) -> pa
     shards = [folder.path(f"results/{name}/{shard}") for shard in folder.names(f"results/{name}")]
     filesystem = PyFileSystem(FSSpecHandler(folder.filesystem))
     dataset = ds.dataset(sorted(shards), format="parquet", filesystem=filesystem)
+    if _MODE.name not in dataset.schema.names:
+        dataset = dataset.replace_schema(dataset.schema.append(_MODE))
     there = dataset.schema.names
     chosen = there if columns is None else [column for column in columns if column in there]
     table = dataset.to_table(columns=chosen)

@@ -6,16 +6,18 @@ import math
 import sqlite3
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from vision_pipeline.adapters.ledger.damage import BrokenRowError
+from vision_pipeline.core.records import Mode
 
 KEY_BYTES = 32
+MODES = get_args(Mode)
 _CHUNK = 10_000  # rows in one read transaction, so that a long reading does not hold the log up
 
 _CHUNK_OF_ROWS = (
     "SELECT number, key, body, run_id, paid_by, cost_usd, attempts, queued_s, latency_s, "
-    "answered_at FROM replies WHERE number > ? ORDER BY number LIMIT ?"
+    "answered_at, mode, tokens FROM replies WHERE number > ? ORDER BY number LIMIT ?"
 )
 
 
@@ -29,6 +31,8 @@ class LedgerRow(NamedTuple):
         number: Position, from 1; of two replies to one question the higher one counts.
         key: Idempotency key, 32 bytes.
         answered_at: ISO 8601 with offset.
+        mode: One of `MODES`.
+        tokens: As in `StoredReply`.
     """
 
     number: int
@@ -41,6 +45,8 @@ class LedgerRow(NamedTuple):
     queued_s: float
     latency_s: float
     answered_at: str
+    mode: str
+    tokens: int | None
 
 
 class Payment(NamedTuple):
@@ -87,7 +93,7 @@ def sound_rows(connection: sqlite3.Connection) -> Iterator[LedgerRow]:
 
 def is_reply(row: Sequence[object]) -> bool:
     """Whether all values of a row are such as a ledger writes."""
-    _, key, body, run_id, paid_by, cost_usd, attempts, queued_s, latency_s, answered_at = row
+    _, key, body, run_id, paid_by, cost_usd, attempts, *times, answered_at, mode, tokens = row
     return (
         isinstance(key, bytes)
         and len(key) == KEY_BYTES
@@ -97,9 +103,10 @@ def is_reply(row: Sequence[object]) -> bool:
         and isinstance(cost_usd, int | float | None)
         and isinstance(attempts, int)
         and attempts > 0
-        and is_between(queued_s, 0.0, math.inf)
-        and is_between(latency_s, 0.0, math.inf)
+        and all(is_between(seconds, 0.0, math.inf) for seconds in times)
         and _is_moment(answered_at)
+        and mode in MODES
+        and (tokens is None or (isinstance(tokens, int) and tokens >= 0))
     )
 
 

@@ -15,7 +15,14 @@ from typing import Any
 
 from vision_pipeline.adapters.ledger.pages import Record
 from vision_pipeline.adapters.ledger.rows import KEY_BYTES, LedgerRow, is_reply
-from vision_pipeline.adapters.ledger.schema import INDEXES, INSERT, SCHEMA_VERSION, TABLE
+from vision_pipeline.adapters.ledger.schema import (
+    COLUMNS_1,
+    INDEXES,
+    INSERT,
+    SCHEMA_VERSION,
+    TABLE,
+    used_tokens,
+)
 from vision_pipeline.adapters.ledger.snapshot import Snapshot, snapshot
 from vision_pipeline.adapters.ledger.wal import size_bytes, wal_path
 from vision_pipeline.core.errors import OutputError, StorageError
@@ -25,7 +32,8 @@ if sys.platform != "win32":
     import fcntl
 
 UNKNOWN_RUN = "(unknown)"  # no index entry tells it
-_COLUMNS = len(LedgerRow._fields)
+# A row stays as it was written, also where columns were added to its table later.
+_COLUMNS = (COLUMNS_1, len(LedgerRow._fields))
 _ENTRY_COLUMNS = 2
 _SHARED_LOCK_AT, _SHARED_LOCK_BYTES = (1 << 30) + 2, 510  # held by whoever has the file open
 # Rows never change: of two copies of one, either will do.
@@ -131,8 +139,8 @@ def _draft(path: Path) -> Iterator[sqlite3.Connection]:
         connection.execute("PRAGMA journal_mode = OFF")
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("BEGIN")
-        connection.execute(TABLE)
-        connection.execute(_WITNESSED)
+        for statement in (*TABLE, _WITNESSED):
+            connection.execute(statement)
         yield connection
         for statement in INDEXES:
             connection.execute(statement)
@@ -143,10 +151,13 @@ def _draft(path: Path) -> Iterator[sqlite3.Connection]:
 def _take(connection: sqlite3.Connection, record: Record) -> None:
     values = record.values or ()
     if record.number:
-        row = (record.number, *values[1:])
-        if len(values) == _COLUMNS and is_reply(row) and _is_completion(row[2]):
-            connection.execute(_INSERT_ONCE, row)
-        if len(values) in {0, _COLUMNS}:  # else it is the list of tables
+        if len(values) in _COLUMNS:
+            row = (record.number, *values[1:])
+            if len(values) == COLUMNS_1:
+                row += ("realtime", used_tokens(row[2]))
+            if is_reply(row) and _is_completion(row[2]):
+                connection.execute(_INSERT_ONCE, row)
+        if len(values) in {0, *_COLUMNS}:  # else it is the list of tables
             connection.execute(_WITNESS, (record.number, None))
     elif len(values) == _ENTRY_COLUMNS:
         _take_entry(connection, *values)

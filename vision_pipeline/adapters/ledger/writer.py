@@ -16,15 +16,17 @@ from vision_pipeline.adapters.ledger.damage import BrokenRowError, damaged, is_d
 from vision_pipeline.adapters.ledger.futures import settle
 from vision_pipeline.adapters.ledger.opening import connect
 from vision_pipeline.adapters.ledger.reserve import BYTES_PER_REPLY, Reserve, is_full
+from vision_pipeline.adapters.ledger.rows import MODES
 from vision_pipeline.adapters.ledger.schema import INSERT
 from vision_pipeline.core.errors import StorageError
-from vision_pipeline.core.records import ReceivedReply, StoredReply
+from vision_pipeline.core.records import Amount, ReceivedReply, StoredReply
 
 _SELECT = (
-    "SELECT body, paid_by, cost_usd, attempts, queued_s, latency_s, answered_at "
+    "SELECT body, paid_by, cost_usd, attempts, queued_s, latency_s, answered_at, mode, tokens "
     "FROM replies WHERE key = ? ORDER BY number DESC LIMIT 1"
 )
-_SPENT = "SELECT total(cost_usd) FROM replies WHERE run_id = ?"
+_SPENT = "SELECT total(cost_usd), total(tokens) FROM replies WHERE run_id = ?"
+_SPENT_SINCE = "SELECT total(cost_usd), total(tokens) FROM replies WHERE answered_at >= ?"
 
 T = TypeVar("T")
 _Work = tuple[Callable[[sqlite3.Connection], Any], asyncio.Future[Any]]
@@ -88,18 +90,22 @@ class SqliteLedger:
             received.attempts,
             received.queued_s,
             received.latency_s,
-            received.answered_at.astimezone(UTC).isoformat(),  # so that text sorts as time does
+            _sortable(received.answered_at),
+            received.mode,
+            reply.tokens,
         )
         await self._run(lambda connection: self._insert(connection, values))
         if self._full:
             raise StorageError(self._message(self._full))
 
-    async def spent_usd(self, run_id: str) -> float:
-        """What the replies of that run cost so far."""
-        total = await self._run(
-            lambda connection: connection.execute(_SPENT, (run_id,)).fetchone()[0]
-        )
-        return float(total)
+    async def spent(self, run_id: str) -> Amount:
+        """What the replies of that run took so far."""
+        return await self._run(lambda connection: _total(connection, _SPENT, run_id))
+
+    async def spent_since(self, moment: datetime) -> Amount:
+        """What all replies took that were complete at a moment or later; a second for 10^7."""
+        since = _sortable(moment)
+        return await self._run(lambda connection: _total(connection, _SPENT_SINCE, since))
 
     def close(self) -> None:
         """Finish what waits and close the file."""
@@ -197,14 +203,24 @@ def _select(connection: sqlite3.Connection, key: bytes) -> StoredReply | None:
     row = connection.execute(_SELECT, (key,)).fetchone()
     if row is None:
         return None
-    body, paid_by, cost_usd, attempts, queued_s, latency_s, answered_at = row
+    body, paid_by, cost_usd, attempts, queued_s, latency_s, answered_at, mode, tokens = row
     try:
         moment = datetime.fromisoformat(answered_at).astimezone(UTC)
     except (TypeError, ValueError):  # SQLite has no checksums: what it reads may be anything
         raise BrokenRowError(f"a reply's time is {answered_at!r:.80}") from None
     if not isinstance(body, bytes):
         raise BrokenRowError(f"a reply's body is {body!r:.80}")
-    received = ReceivedReply(
-        body=body, attempts=attempts, queued_s=queued_s, latency_s=latency_s, answered_at=moment
-    )
-    return StoredReply(received=received, paid_by=paid_by, cost_usd=cost_usd)
+    if mode not in MODES:
+        raise BrokenRowError(f"a reply's mode is {mode!r:.80}")
+    received = ReceivedReply(body, attempts, queued_s, latency_s, moment, mode)
+    return StoredReply(received, paid_by, cost_usd, tokens)
+
+
+def _total(connection: sqlite3.Connection, statement: str, which: str) -> Amount:
+    usd, tokens = connection.execute(statement, (which,)).fetchone()
+    return Amount(usd, int(tokens))
+
+
+def _sortable(moment: datetime) -> str:
+    """In UTC, so that text sorts as time does."""
+    return moment.astimezone(UTC).isoformat()

@@ -113,10 +113,11 @@ def _merge(folder: Path, group: Sequence[ShardFile], staging: Path) -> None:
     target = staging / merged_name(group[0].first, group[-1].last)
     paths = [folder / each.name for each in group]
     try:
-        schema = pq.read_schema(paths[0])
+        # A run that an earlier version began has columns that not all of its files have.
+        schema = pa.unify_schemas([pq.read_schema(path) for path in paths])
         with target.open("wb") as file:
             with pq.ParquetWriter(file, schema, compression="zstd") as writer:
-                for table in _row_groups(paths):
+                for table in _row_groups(paths, schema):
                     writer.write_table(table, row_group_size=table.num_rows)
             file.flush()
             os.fsync(file.fileno())
@@ -128,16 +129,21 @@ def _merge(folder: Path, group: Sequence[ShardFile], staging: Path) -> None:
         raise OutputError(f"{target}: {written} rows of {read}; nothing has changed")
 
 
-def _row_groups(paths: Sequence[Path]) -> Iterator[pa.Table]:
+def _row_groups(paths: Sequence[Path], schema: pa.Schema) -> Iterator[pa.Table]:
     waiting: list[pa.Table] = []
     for path in paths:
         with pq.ParquetFile(path) as file:
             waiting.append(file.read())
         if sum(table.nbytes for table in waiting) >= ROW_GROUP_BYTES:
-            yield pa.concat_tables(waiting).unify_dictionaries()
+            yield _together(waiting, schema)
             waiting = []
     if waiting:
-        yield pa.concat_tables(waiting).unify_dictionaries()
+        yield _together(waiting, schema)
+
+
+def _together(tables: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
+    together = pa.concat_tables([schema.empty_table(), *tables], promote_options="default")
+    return together.unify_dictionaries()
 
 
 def _keep_others(folder: Path, ours: Collection[str], staging: Path) -> None:

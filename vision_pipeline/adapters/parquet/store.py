@@ -198,16 +198,17 @@ class ResultStore:
         found = {shard for table in tables for shard in table["shard"].unique().to_pylist()}
         if lost := sorted(wanted - found):
             raise OutputError(f"{self._folder.path(_run_folder(run_id))}: shard {lost[0]} is gone")
-        return pa.concat_tables(tables)
+        return pa.concat_tables(tables, promote_options="default")
 
     def _some_rows(self, name: str, shards: Collection[int]) -> pa.Table:
         path = self._folder.path(name)
         with self._translated(name), self._folder.filesystem.open(path, "rb") as file:
             # Of a compacted file, only the row groups that may have them are read.
             is_wanted = pc.field("shard").isin(sorted(shards))
-            return pq.read_table(
-                file, columns=list(RESERVED_COLUMNS), filters=is_wanted, partitioning=None
-            )
+            # A file of an earlier version lacks what was added since.
+            there = set(pq.read_schema(file).names)
+            columns = [column for column in RESERVED_COLUMNS if column in there]
+            return pq.read_table(file, columns=columns, filters=is_wanted, partitioning=None)
 
     def _files(self, run_id: str) -> list[ShardFile]:
         return shard_files(self._folder.names(_run_folder(run_id)))

@@ -76,6 +76,7 @@ AFTER_ANSWER = [
     ("cached_tokens", pa.int64()),
     ("estimated_tokens", pa.int64()),
     ("cost_usd", pa.float64()),
+    ("mode", _CHOICE),
     ("from_ledger", pa.bool_()),
     ("queued_s", pa.float64()),
     ("latency_s", pa.float64()),

@@ -11,7 +11,7 @@ from vision_pipeline.core.errors import OutputError
 
 # `receipt` names one reply for good, so that one that is written a second time, because nobody
 # knows whether the first time was committed, stands there once.
-TABLE = """
+_TABLE_1 = """
 CREATE TABLE vision_pipeline_replies (
     number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     receipt uuid NOT NULL UNIQUE,
@@ -26,16 +26,37 @@ CREATE TABLE vision_pipeline_replies (
     answered_at timestamptz NOT NULL
 )
 """
-VERSION_TABLE = "CREATE TABLE vision_pipeline_ledger (format integer NOT NULL)"
-INDEXES = (
+_VERSION_TABLE = "CREATE TABLE vision_pipeline_ledger (format integer NOT NULL)"
+_INDEXES_1 = (
     "CREATE INDEX vision_pipeline_replies_by_key ON vision_pipeline_replies (key, number)",
     "CREATE INDEX vision_pipeline_replies_by_run ON vision_pipeline_replies (run_id)",
+)
+_ADDED_2 = (
+    "ALTER TABLE vision_pipeline_replies "
+    "ADD COLUMN mode text NOT NULL DEFAULT 'realtime', ADD COLUMN tokens bigint"
+)
+# Inside an answer these names would stand between escaped quotes. A copy of another run's reply was
+# not paid for again.
+_COUNTED_2 = r"""
+UPDATE vision_pipeline_replies SET tokens = CASE
+    WHEN left(paid_by, length(run_id) + 1) = run_id || '/' THEN nullif(
+        coalesce(substring(encode(body, 'escape') from '"prompt_tokens": *([0-9]{1,9})')::bigint, 0)
+        + coalesce(
+            substring(encode(body, 'escape') from '"completion_tokens": *([0-9]{1,9})')::bigint, 0
+        ), 0)
+    ELSE 0
+END
+"""
+_INDEXES_2 = (
+    "CREATE INDEX vision_pipeline_replies_by_time "
+    "ON vision_pipeline_replies (answered_at) INCLUDE (cost_usd, tokens)",
 )
 
 # What leads from format N to format N + 1, by N; format 0 is a database without these tables.
 # Formats that were released stay as they are: a new one is a step at the end.
 STEPS: tuple[tuple[LiteralString, ...], ...] = (
-    (TABLE, *INDEXES, VERSION_TABLE, "INSERT INTO vision_pipeline_ledger VALUES (0)"),
+    (_TABLE_1, *_INDEXES_1, _VERSION_TABLE, "INSERT INTO vision_pipeline_ledger VALUES (0)"),
+    (_ADDED_2, _COUNTED_2, *_INDEXES_2),
 )
 SCHEMA_VERSION = len(STEPS)
 # Read from the catalogue: functions such as `to_regclass` may answer from before another machine's

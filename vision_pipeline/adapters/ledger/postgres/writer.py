@@ -8,6 +8,7 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -23,13 +24,18 @@ from vision_pipeline.adapters.ledger.postgres.opening import (
     open_ledger,
 )
 from vision_pipeline.adapters.ledger.postgres.refuge import Refuge, read_records
-from vision_pipeline.adapters.ledger.postgres.replies import Record, insert, newest, record_of
+from vision_pipeline.adapters.ledger.postgres.replies import (
+    Record,
+    insert,
+    newest,
+    record_of,
+    spent,
+)
 from vision_pipeline.adapters.ledger.postgres.schema import Connection
 from vision_pipeline.core.databases import Database
 from vision_pipeline.core.errors import StorageError
-from vision_pipeline.core.records import StoredReply
+from vision_pipeline.core.records import Amount, StoredReply
 
-_SPENT = "SELECT coalesce(sum(cost_usd), 0) FROM vision_pipeline_replies WHERE run_id = %s"
 _MAX_GROUP = 500
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 10.0
 _AWAY = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction)
@@ -37,12 +43,12 @@ _AWAY = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOn
 
 @dataclass(slots=True, eq=False)
 class _Work:
-    """One of three things to do: look up `key`, keep `record`, or sum up `run_id`."""
+    """One of three things to do: look up `key`, keep `record`, or sum up what was `spent_on`."""
 
     done: asyncio.Future[Any]
     key: bytes | None = None
     record: Record | None = None
-    run_id: str | None = None
+    spent_on: str | datetime | None = None
 
 
 @dataclass(slots=True)
@@ -116,13 +122,23 @@ class PostgresLedger:
         """
         await self._asked(record=record_of(uuid4(), key, reply, run_id=run_id))
 
-    async def spent_usd(self, run_id: str) -> float:
-        """What the replies of that run cost so far.
+    async def spent(self, run_id: str) -> Amount:
+        """What the replies of that run took so far.
 
         Raises:
             StorageError: The database was away for too long.
         """
-        return float(await self._asked(run_id=run_id))
+        found: Amount = await self._asked(spent_on=run_id)
+        return found
+
+    async def spent_since(self, moment: datetime) -> Amount:
+        """What all replies took that were complete at a moment or later.
+
+        Raises:
+            StorageError: The database was away for too long.
+        """
+        found: Amount = await self._asked(spent_on=moment)
+        return found
 
     def close(self) -> None:
         """Finish what waits, trying each thing once more at most, and disconnect."""
@@ -198,8 +214,8 @@ class PostgresLedger:
             result: Any = None
             if work.key is not None:
                 result = found.get(work.key)
-            elif work.run_id is not None:
-                result = connection.execute(_SPENT, [work.run_id]).fetchall()[0][0]
+            elif work.spent_on is not None:
+                result = spent(connection, work.spent_on)
             results.append(result)
         return results
 
