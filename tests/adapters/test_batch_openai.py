@@ -245,6 +245,18 @@ async def test_refusals_by_rate_are_waited_out_as_long_as_the_server_says(provid
     assert set(time.naps) == {42.0}
 
 
+async def test_a_wait_longer_than_any_outage_that_is_borne_is_not_begun(file):
+    async def busy(request):
+        return Response(status_code=503, headers={"retry-after": "7200"})
+
+    time = Time()
+    app = Starlette(routes=[Route("/v1/files", busy, methods=["GET", "POST"])])
+    api = client(httpx.ASGITransport(app), time, form=OPENAI)
+    with pytest.raises(EndpointError, match="after 1 attempts in 7200 s"):
+        await api.upload(file, "in.jsonl")
+    assert not time.naps
+
+
 async def test_a_server_without_batches_is_told_as_such(file):
     api = client(httpx.ASGITransport(Starlette()), Time(), form=OPENAI)
     with pytest.raises(EndpointError, match=r"no Batch API here.*model\.base_url"):

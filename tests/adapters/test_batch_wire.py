@@ -6,7 +6,7 @@ import json
 import os
 import re
 import tempfile
-from contextlib import AsyncExitStack, ExitStack, suppress
+from contextlib import AsyncExitStack, ExitStack, aclosing, suppress
 
 import httpx
 import pytest
@@ -165,6 +165,21 @@ async def test_a_download_that_is_cut_goes_on_where_it_was(connect):
         shelf.script = [shelf.cut, shelf.rest]
         assert len(await taken(connect(shelf.base_url))) == 5000
         assert shelf.asked == [None, len(shelf.content) // 2]
+
+
+async def test_whoever_has_seen_enough_leaves_no_file_behind(connect, tmp_path, monkeypatch):
+    opened = []
+    make = tempfile.TemporaryFile
+
+    def kept(*arguments, **options):
+        opened.append(make(*arguments, **options))
+        return opened[-1]
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", kept)
+    async with Shelf(rows(50)) as shelf, aclosing(connect(shelf.base_url).results(JOB)) as results:
+        assert (await anext(results)).custom_id == "r0"
+        assert not opened[0].closed
+    assert opened[0].closed
 
 
 async def test_where_the_server_knows_no_ranges_it_begins_anew(connect):

@@ -17,6 +17,7 @@ from statistics import median
 
 from PIL import Image
 
+from tests.benchmarks.batch_files import batch_files
 from tests.benchmarks.clusters import clusters
 from tests.benchmarks.emulated import serving
 from tests.benchmarks.flow import flow
@@ -150,6 +151,7 @@ SECTIONS = {
     "clusters": clusters,
     "emulator": serving,
     "ledger": ledger,
+    "batch-files": batch_files,
 }
 
 if __name__ == "__main__":

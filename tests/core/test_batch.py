@@ -186,6 +186,11 @@ def test_pages_go_on_until_one_is_not_full():
     assert OPENAI.next_page(query, {"data": [{"id": "x"}], "has_more": True})["after"] == "x"
 
 
+def test_metadata_that_is_called_like_another_filter_is_not_asked_for():
+    query = MISTRAL.jobs_query({"model": "m", "page": "7", "run": "1"})
+    assert query == {"run": "1", "order_by": "-created", "page": "0", "page_size": "100"}
+
+
 def test_each_provider_has_its_form():
     forms = {form_for("mistral"), form_for("emulator")}
     assert (forms, form_for("openai")) == ({MISTRAL}, OPENAI)

@@ -53,6 +53,9 @@ def test_only_what_may_pass_by_itself_is_tried_again():
         (errors.BudgetError, 3),
         (errors.AccessError, 3),
         (errors.EndpointError, 3),
+        (errors.QueueError, 3),
+        (errors.GoneError, 3),
+        (errors.RefusedFileError, 3),
     ],
 )
 def test_an_error_that_stops_the_run_knows_its_exit_code(error, exit_code):

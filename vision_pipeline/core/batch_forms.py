@@ -83,7 +83,8 @@ class MistralForm:
 
     def jobs_query(self, metadata: Mapping[str, str]) -> Mapping[str, str]:
         """Pages of jobs, filtered as the vendor's own client asks for it."""
-        return {**metadata, "order_by": "-created", "page": "0", "page_size": str(_PAGE)}
+        asked = {key: value for key, value in metadata.items() if key not in _MISTRAL_FILTERS}
+        return {**asked, "order_by": "-created", "page": "0", "page_size": str(_PAGE)}
 
     def next_page(self, query: Mapping[str, str], page: Document) -> Mapping[str, str] | None:
         """By number, from 0; a page that is not full is the last."""
@@ -203,6 +204,8 @@ _OPENAI_STATES = {
     "cancelling": JobState.CANCELLING,
     "cancelled": JobState.CANCELLED,
 }
+# Of jobs, beside their metadata: keys of these names cannot be asked for.
+_MISTRAL_FILTERS = ("model", "agent_id", "metadata", "created_after", "created_by_me", "status")
 _OPENAI_ENDS = ("completed", "failed", "expired", "cancelled")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from html import unescape
 from urllib.parse import quote
 
@@ -65,7 +66,7 @@ class Endpoint:
         if not self.api_key or len(self.api_key) < min_key_chars:
             return content
         for written in _spellings(self.api_key):
-            content = content.replace(written.encode(), MASK)
+            content = content.replace(written, MASK)
         # Plain by now, but for escapes, which whoever reads the content undoes.
         if any(escape in content for escape in (b"\\u", b"\\/", b"&#")):
             plain = _unescaped(content)
@@ -74,9 +75,11 @@ class Endpoint:
         return content
 
 
-def _spellings(key: str) -> set[str]:
+@lru_cache(maxsize=8)  # asked for with every line of a file of results
+def _spellings(key: str) -> frozenset[bytes]:
     quoted = quote(key, safe="")
-    return {key, quoted, _HEX.sub(lambda found: found[0].lower(), quoted)}
+    lower = _HEX.sub(lambda found: found[0].lower(), quoted)
+    return frozenset(written.encode() for written in (key, quoted, lower))
 
 
 def _unescaped(content: bytes) -> bytes:

@@ -31,7 +31,7 @@ from vision_pipeline.transport.line import (
     is_layered,
 )
 
-MAX_ANSWER_BYTES = 64 * 1024 * 1024  # a page of OpenAI's files has 10,000 rows
+MAX_ANSWER_BYTES = 256 * 1024 * 1024  # a job may carry 10,000 results
 MAX_REFUSAL_BYTES = 1024 * 1024  # a refused file's names the lines at fault
 MAX_CONNECTIONS = 8
 FIRST_CONTACT_ATTEMPTS = 3  # a server that never answered is more likely a wrong address
@@ -206,7 +206,7 @@ class Calls:
                 failed_s = failed_s or self.clock.now()
                 wait_s = error.retry_after_s or backoff_s(tries, jitter=self.clock.jitter())
                 outage_s = self.clock.now() + wait_s - failed_s
-                if self._is_hopeless(tries, outage_s):
+                if self._is_hopeless(tries, outage_s, wait_s):
                     raise self._given_up(call, error, tries, outage_s) from error
             await self.clock.sleep(wait_s)
 
@@ -244,10 +244,11 @@ class Calls:
             await self.clock.sleep(backoff_s(tries, jitter=self.clock.jitter()))
         return found
 
-    def _is_hopeless(self, tries: int, outage_s: float) -> bool:
+    def _is_hopeless(self, tries: int, outage_s: float, wait_s: float) -> bool:
         if not self._answered:
             return tries >= FIRST_CONTACT_ATTEMPTS
-        return outage_s > self._retry.max_elapsed_s and tries >= MIN_ATTEMPTS
+        most_s = self._retry.max_elapsed_s
+        return wait_s > most_s or (outage_s > most_s and tries >= MIN_ATTEMPTS)
 
     def _given_up(self, call: Call, error: RetryableError, tries: int, outage_s: float) -> RunError:
         if not self._answered:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -203,7 +204,7 @@ class BatchApi:
 
         return await self._patiently(Call.CANCEL, ask)
 
-    async def results(self, job: Job) -> AsyncIterator[Result]:
+    async def results(self, job: Job) -> AsyncGenerator[Result, None]:
         """What became of the lines of a job that has ended, in any order.
 
         A line may come twice, and lines may be missing: those that were not worked on, and those
@@ -216,8 +217,10 @@ class BatchApi:
             RunError: The key is refused, or the server fails for too long.
         """
         for file_id in job.result_files:
-            async for result in download_results(self._calls, file_id, scratch=self._scratch):
-                yield result
+            downloaded = download_results(self._calls, file_id, scratch=self._scratch)
+            async with aclosing(downloaded) as results:
+                async for result in results:
+                    yield result
         if not job.result_files and self._form.has_inline:
             for result in await self._carried_results(job):
                 yield result

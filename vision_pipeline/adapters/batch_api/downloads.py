@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -100,7 +100,7 @@ class Download:
 
 async def download_results(
     calls: Calls, file_id: str, *, scratch: Path | None
-) -> AsyncIterator[Result]:
+) -> AsyncGenerator[Result, None]:
     """The results in a file; lines that are cut or odd are left out, and counted in the log.
 
     Args:
