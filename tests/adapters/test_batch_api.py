@@ -301,3 +301,37 @@ async def test_a_server_that_is_not_there_is_given_up_soon():
         await api.find_file("a")
     await api.aclose()
     assert len(time.naps) == 2
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_whatever_goes_wrong_at_once_nothing_is_made_twice_and_no_result_is_lost(file, seed):
+    desk = Desk(
+        seed=seed,
+        batch_run_s=20,
+        faults={
+            "upload_502": 0.2,
+            "upload_lost": 0.3,
+            "job_502": 0.2,
+            "job_lost": 0.3,
+            "job_hidden": 0.3,
+            "poll_502": 0.3,
+            "output_cut": 0.2,
+            "output_twice": 0.1,
+            "line_http_500": 0.2,
+        },
+    )
+    jobs = []
+    for number in range(4):
+        path = file(desk, *(f"{number}: {line}" for line in range(25)))
+        file_id = await desk.api.upload(path, f"{number}.jsonl")
+        jobs.append(
+            await desk.api.create(file_id=file_id, metadata={"part": str(number)}, timeout_h=24)
+        )
+    desk.time.now_s += 60
+    for job in jobs:
+        ended = await desk.api.job(job.id)
+        assert ended.state is JobState.SUCCESS
+        assert len(await results_of(desk.api, ended)) == 25
+    counted = await desk.counts()
+    assert (counted["uploads"], counted["jobs"]) == (4, 4)
+    assert counted["faults"]

@@ -16,7 +16,13 @@ from tests.adapters.batches import KEY, MODEL, Time, body, client
 from vision_pipeline.adapters.batch_api import calls, downloads
 from vision_pipeline.adapters.batch_api.downloads import MAX_WHOLE_TRIES, ResultReader
 from vision_pipeline.core.batch import OVERLONG, Job, JobState
-from vision_pipeline.core.errors import EndpointError, RefusedFileError, StorageError
+from vision_pipeline.core.errors import (
+    AccessError,
+    EndpointError,
+    RefusedFileError,
+    RunError,
+    StorageError,
+)
 from vision_pipeline.emulator.server import running
 from vision_pipeline.emulator.settings import EmulatorSettings
 from vision_pipeline.wiring.library import load_catalogue
@@ -272,3 +278,15 @@ async def test_a_refusal_without_end_is_read_from_its_start(connect, monkeypatch
         ]
         with pytest.raises(EndpointError, match=r"HTTP 400\)"):
             await taken(connect(shelf.base_url))
+
+
+async def test_a_server_that_repeats_the_key_is_not_quoted_with_it(connect):
+    async with Shelf(b"", error=f"who is {KEY}?") as shelf:
+        shelf.script = [
+            lambda writer, start: shelf.send(writer, f"no {KEY} here".encode(), status=401)
+        ]
+        api = connect(shelf.base_url)
+        with pytest.raises(AccessError, match=r"401: no \[key\] here"):
+            await taken(api)
+        with pytest.raises(RunError, match=r"no batch job: .*who is \[key\]"):
+            await api.job("j")

@@ -183,6 +183,7 @@ def test_pages_go_on_until_one_is_not_full():
     assert MISTRAL.next_page(query, {"data": [{}] * 100})["page"] == "1"
     query = OPENAI.jobs_query({})
     assert OPENAI.next_page(query, {"data": [{"id": "x"}], "has_more": False}) is None
+    assert OPENAI.next_page(query, {"data": [{}], "has_more": True}) is None
     assert OPENAI.next_page(query, {"data": [{"id": "x"}], "has_more": True})["after"] == "x"
 
 

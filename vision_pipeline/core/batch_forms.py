@@ -178,7 +178,8 @@ class OpenAiForm:
 
     def next_page(self, query: Mapping[str, str], page: Document) -> Mapping[str, str] | None:
         """By the id of the last row."""
-        return {**query, "after": str(page["data"][-1]["id"])} if page.get("has_more") else None
+        last = page["data"][-1].get("id")
+        return {**query, "after": str(last)} if last and page.get("has_more") else None
 
 
 MISTRAL: BatchForm = MistralForm()

@@ -14,7 +14,7 @@ import httpx
 
 from vision_pipeline.adapters.batch_api.calls import Calls
 from vision_pipeline.adapters.batch_api.downloads import download_results
-from vision_pipeline.core.batch import BatchForm, Job, Result, mark_of, read_row
+from vision_pipeline.core.batch import BatchForm, Document, Job, Result, mark_of, read_row
 from vision_pipeline.core.batch_refusals import Call, check_has_batches, refused_lines
 from vision_pipeline.core.config import RetryConfig
 from vision_pipeline.core.errors import (
@@ -32,8 +32,6 @@ from vision_pipeline.transport.clock import SYSTEM_CLOCK, Clock
 from vision_pipeline.transport.endpoint import Endpoint
 
 NEW_JOB_S = 30.0  # a job may be not found for some seconds after it was made
-
-Row = Mapping[str, Any]
 
 
 class BatchApi:
@@ -117,7 +115,7 @@ class BatchApi:
         Raises:
             RunError: The key is refused, or the server fails for too long.
         """
-        return await self._calls.outlast(Call.LIST, lambda: self._find_file(name))
+        return await self._find_file(name)
 
     async def delete_file(self, file_id: str) -> None:
         """Delete a file, which may be gone already.
@@ -176,7 +174,7 @@ class BatchApi:
         Raises:
             RunError: The key is refused, or the server fails for too long.
         """
-        return await self._calls.outlast(Call.LIST, lambda: self._find_job(metadata))
+        return await self._find_job(metadata)
 
     async def job(self, job_id: str) -> Job:
         """How far a job is; waits for one that is not found yet.
@@ -279,20 +277,28 @@ class BatchApi:
                 return job
         return None
 
-    async def _rows(self, path: str, query: Mapping[str, str]) -> AsyncIterator[Row]:
+    async def _rows(self, path: str, query: Mapping[str, str]) -> AsyncIterator[Document]:
         following: Mapping[str, str] | None = query
         seen: set[object] = set()
         while following is not None:
-            page = await self._calls.json(Call.LIST, "GET", path, query=following)
-            rows = page.get("data") if isinstance(page, dict) else None
-            if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-                raise _no_sense(f"{Call.LIST}: no list in the answer")
-            new = [row for row in rows if row.get("id") not in seen]
+            page = await self._page(path, following)
+            new = [row for row in page["data"] if row.get("id") not in seen]
             for row in new:
                 yield row
             seen.update(row.get("id") for row in new)
             # A server that takes no notice of the page says the same for ever.
             following = self._form.next_page(following, page) if new else None
+
+    async def _page(self, path: str, query: Mapping[str, str]) -> Document:
+        # Each page outlasts what passes by itself: a long list would else begin anew ever again.
+        async def read() -> Document:
+            page = await self._calls.json(Call.LIST, "GET", path, query=query)
+            rows = page.get("data") if isinstance(page, dict) else None
+            if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+                raise _no_sense(f"{Call.LIST}: no list in the answer")
+            return cast("Document", page)
+
+        return await self._calls.outlast(Call.LIST, read)
 
     async def _look(self, job_id: str) -> Job:
         path = f"{self._form.jobs_path}/{job_id}"
