@@ -11,6 +11,9 @@ from contextlib import AsyncExitStack, ExitStack, aclosing, suppress
 import httpx
 import pytest
 from mistralai.client import Mistral
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 
 from tests.adapters.batches import KEY, MODEL, Time, body, client
 from vision_pipeline.adapters.batch_api import calls, downloads
@@ -290,3 +293,27 @@ async def test_a_server_that_repeats_the_key_is_not_quoted_with_it(connect):
             await taken(api)
         with pytest.raises(RunError, match=r"no batch job: .*who is \[key\]"):
             await api.job("j")
+
+
+async def test_carried_results_are_read_also_with_half_a_character_in_them(connect):
+    row = {"custom_id": "a", "response": {"status_code": 200, "body": {"text": "\ud83d"}}}
+    async with Shelf(b"", outputs=[row, "odd"]) as shelf:
+        results = connect(shelf.base_url).results(Job(id="j", state=JobState.SUCCESS))
+        assert [each.body async for each in results] == [rb'{"text": "\ud83d"}']
+    async with Shelf(b"", outputs=7) as shelf:
+        results = connect(shelf.base_url).results(Job(id="j", state=JobState.SUCCESS))
+        assert [each async for each in results] == []
+
+
+async def test_a_fault_in_a_line_that_there_is_not_has_no_mark(connect, tmp_path):
+    async def refuse(request):
+        errors = [{"message": "odd", "line_number": number} for number in (0, -1, 99)]
+        return JSONResponse({"detail": "no", "errors": errors}, 422)
+
+    app = Starlette(routes=[Route("/v1/files", refuse, methods=["POST"])])
+    api = client(httpx.ASGITransport(app), Time())
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(api.line("a", body()))
+    with pytest.raises(RefusedFileError, match="line 0: odd") as refused:
+        await api.upload(path, "in.jsonl")
+    assert {fault.custom_id for fault in refused.value.faults} == {""}

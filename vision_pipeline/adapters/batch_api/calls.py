@@ -10,13 +10,12 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import httpx
-import orjson
 
 from vision_pipeline.core.batch_refusals import Call, batch_refusal, queue_full
 from vision_pipeline.core.config import RetryConfig
 from vision_pipeline.core.errors import EndpointError, ErrorCode, RetryableError, RunError
 from vision_pipeline.core.limits import backoff_s
-from vision_pipeline.core.protocol import excerpt
+from vision_pipeline.core.protocol import excerpt, load_json
 from vision_pipeline.core.rate_headers import read_rate_headers
 from vision_pipeline.transport.clock import Clock
 from vision_pipeline.transport.endpoint import Endpoint
@@ -82,10 +81,9 @@ class Answer:
                 raise EndpointError(f"{self.call}: an answer of more than {MAX_ANSWER_BYTES} bytes")
         said = self.endpoint.without_key(bytes(content))
         try:
-            return orjson.loads(said)
-        except orjson.JSONDecodeError as error:
-            detail = f"{self.call}: no JSON: {excerpt(said)}"
-            raise RetryableError(ErrorCode.MODEL_UNAVAILABLE, detail) from error
+            return load_json(said)
+        except (ValueError, RecursionError) as error:
+            raise no_sense(f"{self.call}: no JSON: {excerpt(said)}") from error
 
 
 class Calls:
@@ -257,6 +255,11 @@ class Calls:
         if error.is_rate_limit and call is Call.CREATE:
             return queue_full(said)
         return EndpointError(said)
+
+
+def no_sense(detail: str) -> RetryableError:
+    """That an answer is not what was asked for: something in between spoke, or it was cut."""
+    return RetryableError(ErrorCode.MODEL_UNAVAILABLE, detail)
 
 
 class _Moving(httpx.AsyncByteStream):

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import replace
-from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import httpx
-
-from vision_pipeline.adapters.batch_api.calls import Calls
+from vision_pipeline.adapters.batch_api.calls import Calls, no_sense
 from vision_pipeline.adapters.batch_api.downloads import download_results
-from vision_pipeline.core.batch import BatchForm, Document, Job, Result, mark_of, read_row
-from vision_pipeline.core.batch_refusals import Call, check_has_batches, refused_lines
+from vision_pipeline.adapters.batch_api.files import Files
+from vision_pipeline.adapters.batch_api.listing import rows_of
+from vision_pipeline.core.batch import BatchForm, Job, Result, read_row
+from vision_pipeline.core.batch_refusals import Call, check_has_batches
 from vision_pipeline.core.config import RetryConfig
 from vision_pipeline.core.errors import (
     EndpointError,
-    ErrorCode,
     GoneError,
-    LineFault,
     RefusedFileError,
-    RetryableError,
-    StorageError,
 )
 from vision_pipeline.core.limits import backoff_s
 from vision_pipeline.core.protocol import BrokenReplyError
@@ -57,6 +50,7 @@ class BatchApi:
         scratch: Path | None = None,
     ) -> None:
         self._calls = Calls(endpoint, check=check_has_batches, retry=retry, clock=clock)
+        self._files = Files(self._calls, form)
         self._clock = clock
         self._form = form
         self._model = model
@@ -88,26 +82,7 @@ class BatchApi:
             StorageError: The file cannot be read.
             RunError: The key is refused, or the server fails for too long.
         """
-        size_bytes = await asyncio.to_thread(_size_bytes, file)
-        if size_bytes > self._form.max_file_bytes:
-            raise RefusedFileError(
-                f"{file}: {size_bytes} bytes; {self._form.name} takes files of "
-                f"{self._form.max_file_bytes}"
-            )
-
-        async def send() -> str:
-            return await self._send_file(file, name)
-
-        async def find() -> str | None:
-            return await self._find_file(name, size_bytes=size_bytes)
-
-        try:
-            return await self._calls.make(Call.UPLOAD, send, find)
-        except RefusedFileError as error:
-            if not error.faults:
-                raise
-            marked = await asyncio.to_thread(_marked, file, error.faults)
-            raise refused_lines(marked) from error
+        return await self._files.upload(file, name)
 
     async def find_file(self, name: str) -> str | None:
         """The id of the newest uploaded file of exactly that name.
@@ -115,7 +90,7 @@ class BatchApi:
         Raises:
             RunError: The key is refused, or the server fails for too long.
         """
-        return await self._find_file(name)
+        return await self._files.find(name)
 
     async def delete_file(self, file_id: str) -> None:
         """Delete a file, which may be gone already.
@@ -123,12 +98,7 @@ class BatchApi:
         Raises:
             RunError: The key is refused, or the server fails for too long.
         """
-        try:
-            await self._calls.outlast(
-                Call.DELETE, lambda: self._calls.json(Call.DELETE, "DELETE", f"files/{file_id}")
-            )
-        except GoneError:
-            return
+        await self._files.delete(file_id)
 
     async def create(self, *, file_id: str, metadata: Mapping[str, str], timeout_h: int) -> Job:
         """Make a job over an uploaded file.
@@ -227,37 +197,6 @@ class BatchApi:
         """Close the connections."""
         await self._calls.aclose()
 
-    async def _send_file(self, file: Path, name: str) -> str:
-        url = (await self._calls.line()).url("files")
-        try:
-            source = await asyncio.to_thread(file.open, "rb")
-        except OSError as error:
-            raise StorageError(f"{file}: {error.strerror or error}") from error
-        with source:
-            form = httpx.Request(
-                "POST",
-                url,
-                data={"purpose": "batch"},
-                files={"file": (name, source, "application/jsonl")},
-            )
-            headers = [(key, form.headers[key]) for key in ("Content-Type", "Content-Length")]
-            stream = cast("httpx.AsyncByteStream", form.stream)
-            async with self._calls.exchange(
-                Call.UPLOAD, "POST", url, headers=headers, stream=stream
-            ) as answer:
-                card = await answer.json()
-        try:
-            return str(card["id"])
-        except (LookupError, TypeError) as error:
-            raise _no_sense(f"{Call.UPLOAD}: no id in the answer") from error
-
-    async def _find_file(self, name: str, *, size_bytes: int | None = None) -> str | None:
-        async for row in self._rows("files", self._form.files_query(name)):
-            is_whole = size_bytes is None or row.get("bytes", size_bytes) == size_bytes
-            if row.get("filename") == name and is_whole and row.get("id"):
-                return str(row["id"])
-        return None
-
     async def _create(self, order: bytes, metadata: Mapping[str, str]) -> Job:
         path = self._form.jobs_path
 
@@ -268,7 +207,7 @@ class BatchApi:
 
     async def _find_job(self, metadata: Mapping[str, str]) -> Job | None:
         query = self._form.jobs_query(metadata)
-        async for row in self._rows(self._form.jobs_path, query):
+        async for row in rows_of(self._calls, self._form, self._form.jobs_path, query):
             try:
                 job = self._form.read_job(row)
             except BrokenReplyError:
@@ -276,29 +215,6 @@ class BatchApi:
             if metadata.items() <= job.metadata.items():
                 return job
         return None
-
-    async def _rows(self, path: str, query: Mapping[str, str]) -> AsyncIterator[Document]:
-        following: Mapping[str, str] | None = query
-        seen: set[object] = set()
-        while following is not None:
-            page = await self._page(path, following)
-            new = [row for row in page["data"] if row.get("id") not in seen]
-            for row in new:
-                yield row
-            seen.update(row.get("id") for row in new)
-            # A server that takes no notice of the page says the same for ever.
-            following = self._form.next_page(following, page) if new else None
-
-    async def _page(self, path: str, query: Mapping[str, str]) -> Document:
-        # Each page outlasts what passes by itself: a long list would else begin anew ever again.
-        async def read() -> Document:
-            page = await self._calls.json(Call.LIST, "GET", path, query=query)
-            rows = page.get("data") if isinstance(page, dict) else None
-            if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-                raise _no_sense(f"{Call.LIST}: no list in the answer")
-            return cast("Document", page)
-
-        return await self._calls.outlast(Call.LIST, read)
 
     async def _look(self, job_id: str) -> Job:
         path = f"{self._form.jobs_path}/{job_id}"
@@ -323,32 +239,11 @@ class BatchApi:
 
         document = await self._calls.outlast(Call.DOWNLOAD, look)
         rows = document.get("outputs") if isinstance(document, dict) else None
-        results = [read_row(row) for row in rows or ()]
+        results = [read_row(row) for row in rows] if isinstance(rows, list) else []
         return [result for result in results if result is not None]
 
     def _read_job(self, document: Any) -> Job:  # noqa: ANN401  (any JSON)
         try:
             return self._form.read_job(document)
         except BrokenReplyError as error:
-            raise _no_sense(str(error)) from error
-
-
-def _no_sense(detail: str) -> RetryableError:
-    return RetryableError(ErrorCode.MODEL_UNAVAILABLE, detail)
-
-
-def _size_bytes(file: Path) -> int:
-    try:
-        return file.stat().st_size
-    except OSError as error:
-        raise StorageError(f"{file}: {error.strerror or error}") from error
-
-
-def _marked(file: Path, faults: tuple[LineFault, ...]) -> tuple[LineFault, ...]:
-    """The faults with the marks of their lines."""
-    marks = dict.fromkeys((fault.number for fault in faults), "")
-    with file.open("rb") as source:
-        for number, line in enumerate(islice(source, max(marks)), start=1):
-            if number in marks:
-                marks[number] = mark_of(line)
-    return tuple(replace(fault, custom_id=marks[fault.number]) for fault in faults)
+            raise no_sense(str(error)) from error
