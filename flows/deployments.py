@@ -27,7 +27,7 @@ from vision_pipeline.core.config import RunConfig
 from vision_pipeline.core.config_file import parse_config
 from vision_pipeline.core.errors import ConfigError
 
-FLOWS = ["analyze_images", "backfill"]
+FLOWS = ["analyze_images", "backfill", "batch_jobs"]
 TAG = "vision-pipeline"
 AUTOMATION = "End killed runs of vision-pipeline"
 SILENT_S = 300  # five heartbeats: a slow server or a busy machine is no death

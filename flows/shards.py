@@ -18,7 +18,7 @@ from flows.artifacts import publish, shown
 from flows.logs import shipped_logs
 from flows.summary import in_a_line
 from vision_pipeline.core.config import RunConfig
-from vision_pipeline.core.errors import RunError, StoppedError
+from vision_pipeline.core.errors import RunError, StoppedError, WaitingError
 from vision_pipeline.pipeline.run import Summary
 from vision_pipeline.wiring.watch import Watch, current_watch, stop_on_signals, watching
 
@@ -55,6 +55,8 @@ def completed(summary: Summary) -> State[Summary]:
 
 def ended(error: RunError) -> State[Any]:
     """The state that says so; an error that is raised is a fault in the code to Prefect's log."""
+    if isinstance(error, WaitingError):  # nothing is wrong: the next run collects them
+        return Completed(name="Waiting", message=str(error), data=error)
     state = Cancelled if isinstance(error, StoppedError) else Failed
     return state(message=str(error), data=error)
 

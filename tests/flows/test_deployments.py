@@ -66,7 +66,7 @@ def test_each_deployment_of_the_project_has_a_flow_a_recipe_and_one_run_at_a_tim
     for deployment in project["deployments"]:
         flow = load_flow_from_entrypoint(deployment["entrypoint"]).name
         assert flow in FLOWS
-        assert bool(deployment["schedules"]) is (flow == "analyze_images")
+        assert bool(deployment["schedules"]) is (flow != "backfill")
         [step] = deployment["build"]
         read = read_recipe(step["flows.deployments.recipe"]["file"])
         assert read["config"]["name"] == deployment["name"]

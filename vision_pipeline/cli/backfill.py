@@ -26,7 +26,7 @@ from vision_pipeline.cli.run import (
     MaxCostOption,
     is_by_prefect,
     say,
-    with_budget,
+    with_wishes,
     work_through,
 )
 from vision_pipeline.core.errors import ConfigError, ErrorCode
@@ -145,7 +145,7 @@ def _backfill(
     selection = _selection({key: value for key, value in parts.items() if value is not None})
     wish = Wish(fresh, selection, Chunks(chunk, pause), wait)
     check_wish(wish, reparse=reparse)
-    overrides = with_budget(settings, max_cost)
+    overrides = with_wishes(settings, max_cost=max_cost)
     loaded = load_config(config, source=source, output=output, settings=overrides)
     if reparse:
         if dry_run:

@@ -9,6 +9,7 @@ import typer
 from vision_pipeline import __version__
 from vision_pipeline.cli import (
     backfill,
+    batch,
     compact,
     emulator,
     ledger,
@@ -55,6 +56,7 @@ run.register(app)
 plan.register(app)
 retry.register(app)
 backfill.register(app)
+batch.register(app)
 serve.register(app)
 look.register(app)
 compact.register(app)

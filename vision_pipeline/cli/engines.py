@@ -8,7 +8,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from vision_pipeline.core.config import RunConfig
-from vision_pipeline.core.errors import EndpointError, StoppedError
+from vision_pipeline.core.errors import EndpointError, StoppedError, WaitingError
+from vision_pipeline.pipeline.batch.run import cancel_jobs
 from vision_pipeline.pipeline.progress import Progress
 from vision_pipeline.pipeline.reparse import reparse_shard
 from vision_pipeline.pipeline.run import Summary, carry_out
@@ -64,10 +65,12 @@ def run_prefect(
         from flows.analyze_images import analyze_images
         from flows.asking import AlertError
         from flows.backfill import backfill
+        from flows.batch_jobs import batch_jobs
 
+        outcome: Summary | WaitingError
         try:
             if wish.work == "backfill":
-                return await backfill(
+                outcome = await backfill(
                     config,
                     select=wish.selection,
                     fresh=wish.fresh,
@@ -75,12 +78,37 @@ def run_prefect(
                     pause_s=wish.chunks.pause_s,
                     wait=wish.wait,
                 )
-            codes = list(wish.selection.codes)
-            return await analyze_images(config, fresh=wish.fresh, retry=codes, wait=wish.wait)
+            elif config.execution.mode == "batch":
+                outcome = await batch_jobs(
+                    config,
+                    select=wish.selection,
+                    fresh=wish.fresh,
+                    collect_only=not wish.begins,
+                    wait_s=wish.patience_s,
+                    wait=wish.wait,
+                )
+            else:
+                codes = list(wish.selection.codes)
+                outcome = await analyze_images(
+                    config, fresh=wish.fresh, retry=codes, wait=wish.wait
+                )
         except AlertError as error:  # the exit code and the summary say as much
             return error.summary
+        if isinstance(outcome, WaitingError):
+            raise outcome
+        return outcome
 
     return _by_prefect(job, Watch(progress, stop, stop_on_signals, say=say))
+
+
+def cancel_local(config: RunConfig, *, progress: Progress, stop: Stop) -> int:
+    """Have the provider end the batch jobs of all unfinished runs; returns how many there were."""
+
+    async def job() -> int:
+        async with open_services(config, Wish(begins=False)) as services:
+            return await cancel_jobs(services)
+
+    return watched(job, Watch(progress, stop, stop_on_signals))
 
 
 def reparse_local(

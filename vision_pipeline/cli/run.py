@@ -34,6 +34,8 @@ Examples:
     vision-pipeline run configs/receipts.yaml --source scans/ --output out/ --limit 20
 
     vision-pipeline run configs/receipts.yaml --set model.name=ministral-3b-2512 --max-cost 5
+
+    vision-pipeline run configs/receipts.yaml --mode batch
 """
 
 
@@ -50,6 +52,22 @@ EngineOption = Annotated[
     typer.Option(
         help="prefect: as a flow of Prefect; local: the same without Prefect's start; "
         "auto: prefect where a server is set, else local."
+    ),
+]
+
+
+class Mode(StrEnum):
+    """How the provider is asked."""
+
+    REALTIME = "realtime"
+    BATCH = "batch"
+
+
+ModeOption = Annotated[
+    Mode | None,
+    typer.Option(
+        help="realtime: ask at once; batch: by the provider's Batch API, cheaper and within a day, "
+        "over restarts; same as execution.mode."
     ),
 ]
 MaxCostOption = Annotated[
@@ -70,6 +88,7 @@ def _run(
     limit: LimitOption = None,
     settings: SetOption = None,
     engine: EngineOption = Engine.AUTO,
+    mode: ModeOption = None,
     max_cost: MaxCostOption = None,
     log_format: LogFormatOption = None,
     *,
@@ -88,7 +107,7 @@ def _run(
     Exit codes: 0 every item has an answer; 1 some rows are errors; 2 bad usage or config;
     3 stopped early, resumable, or another command holds the output.
     """
-    overrides = with_budget(settings, max_cost)
+    overrides = with_wishes(settings, max_cost=max_cost, mode=mode)
     loaded = load_config(config, source=source, output=output, limit=limit, settings=overrides)
     from vision_pipeline.wiring.services import Wish
 
@@ -96,9 +115,15 @@ def _run(
     work_through(loaded, engine, wish, as_json=as_json, log_format=log_format)
 
 
-def with_budget(settings: list[str] | None, max_cost: float | None) -> list[str]:
-    """Settings, and `--max-cost` as one of them."""
-    return [*(settings or []), *([] if max_cost is None else [f"budget.usd={max_cost}"])]
+def with_wishes(
+    settings: list[str] | None, *, max_cost: float | None = None, mode: Mode | None = None
+) -> list[str]:
+    """Settings, and options that are short for some of them."""
+    wishes = {"budget.usd": max_cost, "execution.mode": mode}
+    return [
+        *(settings or []),
+        *(f"{key}={value}" for key, value in wishes.items() if value is not None),
+    ]
 
 
 def say(found: str) -> None:

@@ -22,6 +22,7 @@ class Stage(StrEnum):
     TOKEN_LIMIT = "token limit"  # noqa: S105  (no password)
     PAUSE = "pause"
     CHUNKS = "pause between chunks"
+    BATCH = "batch jobs"
     OUTAGE = "outage"
     ENDPOINT = "endpoint"
     PREPARATION = "preparation"

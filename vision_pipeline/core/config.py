@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from vision_pipeline.core.config_batch import BatchConfig
 from vision_pipeline.core.config_images import ImageConfig, SourceConfig
 from vision_pipeline.core.config_output import OutputConfig
 from vision_pipeline.core.config_rules import (
@@ -218,23 +219,29 @@ class AlertsConfig(Section):
 class ExecutionConfig(Section):
     """Where the shards of a run are worked on."""
 
+    mode: Literal["realtime", "batch"] = Field(
+        default="realtime",
+        description="realtime: ask at once; batch: by the provider's Batch API, for a part of the "
+        "price and within a day.",
+        json_schema_extra=at(0),
+    )
     runner: Literal["threads", "dask", "ray"] = Field(
         default="threads",
         description="threads: in this process; dask, ray: in several, also on other machines.",
-        json_schema_extra=at(0),
+        json_schema_extra=at(1),
     )
     address: str | None = Field(
         default=None,
         min_length=1,
         description="Of a Dask scheduler or a Ray cluster; null: processes on this machine.",
-        json_schema_extra=at(1),
+        json_schema_extra=at(2),
     )
     workers: int | None = Field(
         default=None,
         ge=1,
         le=1024,
         description="Processes, where none are there already; null: one a core.",
-        json_schema_extra=at(2),
+        json_schema_extra=at(3),
     )
 
 
@@ -259,7 +266,8 @@ class RunConfig(Section):
     budget: BudgetConfig = Field(default_factory=BudgetConfig, json_schema_extra=at(7))
     alerts: AlertsConfig = Field(default_factory=AlertsConfig, json_schema_extra=at(8))
     execution: ExecutionConfig = Field(default_factory=ExecutionConfig, json_schema_extra=at(9))
-    output: OutputConfig = Field(json_schema_extra=at(10))
+    batch: BatchConfig = Field(default_factory=BatchConfig, json_schema_extra=at(10))
+    output: OutputConfig = Field(json_schema_extra=at(11))
 
     @model_validator(mode="after")
     def _links_are_listed(self) -> Self:
@@ -273,6 +281,10 @@ class RunConfig(Section):
         if runner == "threads":
             if self.execution.address or self.execution.workers:
                 raise ValueError("execution: `address` and `workers` are for runner dask or ray")
+        elif self.execution.mode == "batch":
+            raise ValueError(
+                f"execution.mode: batch needs one process only: use runner threads, not {runner}"
+            )
         elif self.limits.shared.name is None:
             raise ValueError(
                 f"execution.runner: {runner} has several processes, each with a client of its own: "

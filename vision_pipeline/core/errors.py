@@ -8,6 +8,7 @@ PipelineError
 │   ├── StorageError         exit 3: disk or ledger failed in mid-run; resumable once mended
 │   ├── BusyError            exit 3: another command holds the output; this one, later, can go on
 │   ├── StoppedError         exit 3: asked to stop by a signal or a cancelled flow
+│   ├── WaitingError         exit 3: batch jobs are under way; the same command collects them
 │   ├── BudgetError          exit 3: the next request could exceed the budget
 │   ├── AccessError          exit 3: the key or the plan is refused; resumable with another
 │   ├── EndpointError        exit 3: the server cannot be reached at all; resumable when it can
@@ -22,6 +23,7 @@ PipelineError
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -129,6 +131,31 @@ class BusyError(RunError):
 
 class StoppedError(RunError):
     """Somebody asked the run to stop."""
+
+
+class WaitingError(RunError):
+    """Batch jobs are under way, and nobody waits for them here any longer.
+
+    Args:
+        run_id: Whose jobs.
+        jobs: How many of them are under way.
+        requests: In these.
+        completed: Of the requests.
+    """
+
+    def __init__(self, run_id: str, *, jobs: int, requests: int, completed: int) -> None:
+        self.counts = {"jobs": jobs, "requests": requests, "completed": completed}
+        self.run_id = run_id
+        super().__init__(f"{jobs_told(self.counts)}; the same command goes on")
+
+
+def jobs_told(counts: Mapping[str, int]) -> str:
+    """How many batch jobs are under way, with how much of their work done, in words."""
+    noun = "job is" if counts["jobs"] == 1 else "jobs are"
+    return (
+        f"{counts['jobs']:,} batch {noun} under way, "
+        f"{counts['completed']:,} of {counts['requests']:,} requests done"
+    )
 
 
 class BudgetError(RunError):

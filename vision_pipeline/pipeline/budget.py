@@ -10,6 +10,17 @@ from vision_pipeline.core.errors import BudgetError
 from vision_pipeline.core.records import VisionRequest
 
 
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """What requests cost, or can cost at most."""
+
+    usd: float = 0.0
+    tokens: int = 0
+
+    def __add__(self, other: Amount) -> Amount:
+        return Amount(self.usd + other.usd, self.tokens + other.tokens)
+
+
 @dataclass(slots=True)
 class Budget:
     """Money set aside before a request goes and settled by what its reply cost.
@@ -52,6 +63,25 @@ class Budget:
             await self._freed.wait()
         self._reserved_usd += worst
         return worst
+
+    def take(self, request: VisionRequest) -> Amount:
+        """As `reserve`, but without waiting."""
+        worst = self.worst_usd(request)
+        if (
+            self.limit_usd is not None
+            and self.spent_usd + self._reserved_usd + worst > self.limit_usd
+        ):
+            raise BudgetError(f"the budget of {self.limit_usd:g} USD is used up")
+        self._reserved_usd += worst
+        return Amount(worst)
+
+    def set_aside(self, amount: Amount) -> None:
+        """Reserve for requests that are on their way already, whatever the limit."""
+        self._reserved_usd += amount.usd
+
+    def settle_amount(self, reserved: Amount, spent: Amount) -> None:
+        """Replace what was set aside by what it cost."""
+        self.settle(reserved.usd, spent.usd)
 
     def settle(self, reserved_usd: float, cost_usd: float) -> None:
         """Replace what was set aside by what it cost; 0 if no reply came."""

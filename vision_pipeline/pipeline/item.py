@@ -55,7 +55,7 @@ async def analyze_item(asker: Asker, item: Item, *, shard: int) -> Row:
     """
     work = Work(item)
     try:
-        answer = await _answer(asker, work)
+        answer = await answer_for(asker, work)
     except ItemError as error:
         row = _row(asker, work, shard, error=error)
         log_failure(row)
@@ -70,7 +70,17 @@ def log_failure(row: Row) -> None:
     log.info("item %(item_id)s: %(error_code)s: %(error_detail)s", told, extra=told)
 
 
-async def _answer(asker: Asker, work: Work) -> Answer:
+async def answer_for(asker: Asker, work: Work) -> Answer:
+    """The answer about an item.
+
+    Args:
+        asker: Of whom, or of what is stored.
+        work: The item; gets what comes to be known of it.
+
+    Raises:
+        ItemError: There is none.
+        RunError: No other item can succeed either.
+    """
     work.request = await pose(asker.services, work.item, work.images)
     try:
         return await converse(asker, work, work.request)

@@ -91,6 +91,8 @@ def freeze_run(services: BaseServices, work: Work, *, now: datetime, token: str)
     unfinished = _unfinished(results, work)
     if unfinished is not None:
         run_id, items, resumed = unfinished, results.item_count(unfinished), True
+    elif not services.begins:
+        run_id, items, resumed = "", 0, False
     else:
         run_id, items, resumed = _run_id(results.run_ids(), now, token), 0, False
         batches = work.batches()

@@ -16,8 +16,11 @@ from typing import Any, Protocol
 
 from vision_pipeline.core.activity import Stage
 from vision_pipeline.core.advice import advice
+from vision_pipeline.core.errors import BusyError, ConfigError
+from vision_pipeline.core.models import Price
 from vision_pipeline.core.records import VisionRequest
 from vision_pipeline.pipeline.ask import Asker
+from vision_pipeline.pipeline.batch.run import asker_after_batches
 from vision_pipeline.pipeline.budget import Budget, unlimited
 from vision_pipeline.pipeline.plan import Run, plan_run
 from vision_pipeline.pipeline.prospect import prospect
@@ -119,8 +122,7 @@ async def carry_out(services: Services, analyze: AnalyzeShard) -> Summary:
     """
 
     async def ready(run: Run) -> DoShard:
-        asker = Asker(services, run.run_id, await budget_of(services, run.run_id))
-        return partial(analyze, asker)
+        return partial(analyze, await _asker_of(services, run))
 
     def plan(*, now: datetime, token: str) -> Run:
         run = plan_run(services, now=now, token=token)
@@ -130,7 +132,10 @@ async def carry_out(services: Services, analyze: AnalyzeShard) -> Summary:
             services.say(told)
         return run
 
-    return await accomplish(services, plan, ready)
+    summary = await accomplish(services, plan, ready)
+    if services.batch is not None and summary.run_id is not None:
+        await asyncio.to_thread(services.batch.journal.forget, summary.run_id)
+    return summary
 
 
 async def accomplish(
@@ -211,9 +216,41 @@ def _open_shards(services: BaseServices, run: Run) -> int:
     return max(LEAST_OPEN_SHARDS, math.ceil(_OPEN_ITEMS * most * run.shards / max(1, run.items)))
 
 
-async def budget_of(services: Services, run_id: str) -> Budget:
+async def _asker_of(services: Services, run: Run) -> Asker:
+    """Who asks for the items of a run, once batch jobs have done their part where they are used.
+
+    Raises:
+        RunError: As `asker_after_batches`; or it has jobs, and is not to be gone on with by them.
+    """
+    run_id, batch = run.run_id, services.batch
+    if not run.items:
+        if not services.begins:
+            raise ConfigError(
+                "no run of this recipe, with these options, was cut off: `vision-pipeline batch "
+                "status CONFIG` tells which ones have jobs; give the options they were begun with"
+            )
+        return Asker(services, run_id, unlimited())
+    if batch is not None:
+        cheap = services.price and services.price.batch_price
+        return await asker_after_batches(
+            services,
+            batch,
+            run,
+            budget=await budget_of(services, run_id, price=cheap),
+            later=partial(budget_of, services, run_id),
+        )
+    if jobs := await asyncio.to_thread(services.open_jobs, run_id):
+        noun = "job" if jobs == 1 else "jobs"
+        raise BusyError(
+            f"{jobs:,} batch {noun} of run {run_id} may bring the answers: "
+            "go on with `--mode batch`, or end them with `vision-pipeline batch cancel CONFIG`"
+        )
+    return Asker(services, run_id, await budget_of(services, run_id))
+
+
+async def budget_of(services: Services, run_id: str, *, price: Price | None = None) -> Budget:
     """What is left of a run's budget."""
-    limit, price = services.config.budget.usd, services.price
+    limit, price = services.config.budget.usd, price or services.price
     if limit is None or price is None:
         return unlimited()
 

@@ -26,6 +26,7 @@ from vision_pipeline.core.records import (
 )
 from vision_pipeline.core.selection import ALL, Selection
 from vision_pipeline.core.usage import Usage
+from vision_pipeline.pipeline.batch_services import BatchServices
 from vision_pipeline.pipeline.chunks import WHOLE, Chunks
 from vision_pipeline.pipeline.progress import Progress
 from vision_pipeline.pipeline.stop import Stop
@@ -179,6 +180,11 @@ def tell_nobody(_told: object) -> None:
     """Where nobody is there to be told."""
 
 
+def no_jobs(_run_id: str) -> int:
+    """Where nothing was handed to a Batch API."""
+    return 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseServices:
     """What every kind of run shares, opened once.
@@ -189,6 +195,7 @@ class BaseServices:
             permanent failure under others is tried again.
         announce: Tells other commands which run is worked on.
         chunks: How much is worked on at a time.
+        begins: Whether a new run may begin; else one that was cut off is gone on with, or none is.
     """
 
     config: RunConfig
@@ -202,6 +209,7 @@ class BaseServices:
     abilities: str = ""
     announce: Callable[[str], None] = tell_nobody
     chunks: Chunks = WHOLE
+    begins: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,6 +230,8 @@ class Services(BaseServices):
             a stored reply brings the error back.
         say: Hears which items a selection comes to, before they are asked about.
         grace_s: How long requests on the wire may take to finish once the run stops.
+        batch: How requests go to the provider's Batch API; None where they are asked at once.
+        open_jobs: How many batch jobs of a run are under way.
     """
 
     body_format: BodyFormat
@@ -240,6 +250,8 @@ class Services(BaseServices):
     selection: Selection = ALL
     say: Callable[[str], None] = tell_nobody
     grace_s: float = 20.0
+    batch: BatchServices | None = None
+    open_jobs: Callable[[str], int] = no_jobs
 
     @property
     def limit(self) -> int | None:

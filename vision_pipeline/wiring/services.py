@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from time import time
 
 import pyarrow as pa
 
-from vision_pipeline.adapters.emulator_process import start_emulator
 from vision_pipeline.adapters.output import OutputFolder
 from vision_pipeline.adapters.parquet.history import History
 from vision_pipeline.adapters.parquet.store import ResultStore
@@ -31,6 +31,8 @@ from vision_pipeline.core.tokens import DEFAULT_RULE
 from vision_pipeline.pipeline.chunks import WHOLE, Chunks
 from vision_pipeline.pipeline.services import Services, tell_nobody
 from vision_pipeline.transport.endpoint import Endpoint
+from vision_pipeline.wiring.batches import open_batches, open_jobs
+from vision_pipeline.wiring.endpoints import base_url_of, endpoint_of
 from vision_pipeline.wiring.holding import Announce, holding
 from vision_pipeline.wiring.images import abilities, open_images
 from vision_pipeline.wiring.ledgers import open_ledger
@@ -39,12 +41,10 @@ from vision_pipeline.wiring.library import (
     find_model,
     load_catalogue,
     load_template,
-    shipped,
     telling_of_no_key,
 )
 from vision_pipeline.wiring.watch import current_watch
 
-MISTRAL_URL = "https://api.mistral.ai/v1"
 MISTRAL_HOSTS = (
     "https://api.mistral.ai/",
     "https://api.eu.mistral.ai/",
@@ -92,6 +92,8 @@ class Wish:
         chunks: How much of it is worked on at a time.
         wait: Wait until no other command holds the output, instead of refusing.
         holds: Hold the output; not so in a process that works for one which does.
+        begins: Begin a new run where none was cut off.
+        patience_s: How long batch jobs are waited for; None: as the recipe says.
     """
 
     fresh: bool = False
@@ -99,6 +101,8 @@ class Wish:
     chunks: Chunks = WHOLE
     wait: bool = False
     holds: bool = True
+    begins: bool = True
+    patience_s: float | None = None
 
     @property
     def work(self) -> str:
@@ -165,8 +169,9 @@ async def open_services(
         images = await open_images(config, question, stack)
         ledger = open_ledger(config, folder)
         stack.callback(ledger.close)
+        endpoint = endpoint_of(config.model, key, stack)
         model = VisionApi(
-            _endpoint(config.model, key, stack),
+            endpoint,
             limits=config.limits,
             retry=config.retry,
             activity=watch.progress.activity,
@@ -174,6 +179,9 @@ async def open_services(
         )
         stack.push_async_callback(model.aclose)
         results = ResultStore(folder)
+        batch = None
+        if config.execution.mode == "batch" and asks:
+            batch = open_batches(config, folder, endpoint, stack, patience_s=wish.patience_s)
         yield Services(
             config=config,
             question=question,
@@ -205,6 +213,9 @@ async def open_services(
             say=watch.say,
             announce=announce,
             grace_s=min(config.retry.timeout_s, watch.grace_s),
+            begins=wish.begins,
+            batch=batch,
+            open_jobs=partial(open_jobs, folder),
         )
 
 
@@ -243,23 +254,6 @@ def probe_model(model: ModelConfig, environment: Mapping[str, str]) -> ModelList
     """
     key = find_key(model, environment)
     use_proxy = model.provider != "emulator"
-    endpoint = Endpoint(base_url=model.base_url or MISTRAL_URL, api_key=key, use_proxy=use_proxy)
+    endpoint = Endpoint(base_url=base_url_of(model), api_key=key, use_proxy=use_proxy)
     with telling_of_no_key(model, key):
         return list_models(endpoint, model.name)
-
-
-def _endpoint(
-    model: ModelConfig, key: str | None, stack: AsyncExitStack
-) -> Callable[[], Awaitable[Endpoint]]:
-    async def remote() -> Endpoint:
-        return Endpoint(base_url=model.base_url or MISTRAL_URL, api_key=key)
-
-    async def local() -> Endpoint:
-        base_url = model.base_url
-        if base_url is None:
-            base_url = await stack.enter_async_context(
-                start_emulator(engine=model.engine, models=shipped("models.yaml"))
-            )
-        return Endpoint(base_url=base_url, api_key=key, use_proxy=False)
-
-    return local if model.provider == "emulator" else remote

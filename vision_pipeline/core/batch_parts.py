@@ -1,0 +1,73 @@
+"""What was handed to a Batch API, noted before and after each step: a kill costs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+State = Literal["prepared", "uploaded", "submitted", "collected"]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A file of requests, and the job that answers them.
+
+    Attributes:
+        number: Within the run, from 1.
+        round: In which round it was handed over, from 1; later ones ask what earlier ones left.
+        name: Of the file and of the job at the provider; no other one has it.
+        payers: Which item pays for each request, by idempotency key.
+        worst_usd: The most that all of it can cost.
+        worst_tokens: The most tokens that all of it can take.
+        is_inline: Whether the requests go with the call that makes the job, without a file.
+        state: How far it has come: `prepared` before the upload, `uploaded` before the job is
+            made, `submitted` while it runs, `collected` once every answer is in the ledger.
+        at_s: When it came so far, in seconds since 1970.
+        outcome: Of a collected part, the state in which its job ended.
+        answered: Of a collected part, how many requests have an answer.
+        unusable: How many of these answers do not fit the schema.
+        failures: Of a collected part: status and body of the requests that failed, by key.
+    """
+
+    number: int
+    round: int
+    name: str
+    payers: Mapping[str, str]
+    worst_usd: float = 0.0
+    worst_tokens: int = 0
+    is_inline: bool = False
+    state: State = "prepared"
+    at_s: float = 0.0
+    file_id: str = ""
+    job_id: str = ""
+    outcome: str = ""
+    answered: int = 0
+    unusable: int = 0
+    failures: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+
+    @property
+    def requests(self) -> int:
+        """How many."""
+        return len(self.payers)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether answers of it may still come."""
+        return self.state != "collected"
+
+
+def to_document(part: Part) -> dict[str, Any]:
+    """For JSON."""
+    return asdict(part)
+
+
+def from_document(document: Mapping[str, Any]) -> Part:
+    """Out of JSON.
+
+    Raises:
+        LookupError: Something is missing; likewise TypeError and ValueError where it is no part.
+    """
+    failed = document["failures"].items()
+    failures = {key: (int(status), str(told)) for key, (status, told) in failed}
+    return Part(**{**document, "failures": failures})
