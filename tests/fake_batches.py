@@ -15,7 +15,7 @@ from tests.fakes import completion
 from vision_pipeline.core.batch import Job, JobState, Result, read_result
 from vision_pipeline.core.batch_forms import MISTRAL
 from vision_pipeline.core.batch_parts import Part
-from vision_pipeline.core.errors import GoneError
+from vision_pipeline.core.errors import GoneError, QueueError
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
@@ -47,6 +47,8 @@ class BatchProvider:
         kill_at: The step at which the process ends, such as `before upload` or `after create`, and
             how often that step goes well before.
         inline: Whether jobs carry requests.
+        full_for: Jobs that fail since the queue is full, which only shows later.
+        most_open: How many jobs may be under way; beyond that the queue is full.
     """
 
     answer: Answer = lambda request: "a cat"
@@ -55,6 +57,8 @@ class BatchProvider:
     ends: JobState = JobState.SUCCESS
     kill_at: tuple[str, int] | None = None
     inline: bool = False
+    most_open: int = 1000
+    full_for: set[str] = field(default_factory=set)
     files: dict[str, tuple[str, list[bytes]]] = field(default_factory=dict)
     jobs: dict[str, _Made] = field(default_factory=dict)
     deleted: list[str] = field(default_factory=list)
@@ -100,6 +104,8 @@ class BatchProvider:
         return self._made(list(lines), metadata)
 
     def _made(self, lines: list[bytes], metadata: Mapping[str, str]) -> Job:
+        if sum(not self._job(each).is_final for each in self.jobs) >= self.most_open:
+            raise QueueError("too many requests are waiting")
         job_id = f"job-{len(self.jobs) + 1}"
         self.jobs[job_id] = _Made(metadata, lines)
         self.step("after create")
@@ -126,7 +132,7 @@ class BatchProvider:
     async def results(self, job: Job) -> AsyncIterator[Result]:
         made = self.jobs[job.id]
         answers, failures = [], []
-        for number, line in enumerate(made.lines):
+        for number, line in enumerate([] if job.id in self.full_for else made.lines):
             request = orjson.loads(line)
             if made.is_cancelled and number % 2:
                 continue
@@ -155,6 +161,9 @@ class BatchProvider:
         made = self.jobs[job_id]
         has_ended = made.looks > self.looks or made.is_cancelled
         state = self.ends if has_ended else JobState.RUNNING
+        is_queue_full = job_id in self.full_for
+        if is_queue_full:
+            has_ended, state = True, JobState.FAILED
         if made.is_cancelled:
             state = JobState.CANCELLED
         return Job(
@@ -165,6 +174,7 @@ class BatchProvider:
             result_files=(f"{job_id}-answers",) if has_ended else (),
             cause="it was refused" if state is JobState.FAILED else "",
             metadata=made.metadata,
+            is_queue_full=is_queue_full,
             created_at=NOW,
             ended_at=NOW + timedelta(minutes=10) if has_ended else None,
         )

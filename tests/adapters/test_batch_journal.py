@@ -10,7 +10,7 @@ from vision_pipeline.adapters.output import OutputFolder
 from vision_pipeline.core.batch_parts import Part
 from vision_pipeline.core.errors import OutputError, StorageError
 
-PART = Part(1, 1, "r-0001.jsonl", {"k": "a"})
+PART = Part(1, 1, "r-0001.jsonl", 1, {"k": "a"})
 
 
 @pytest.fixture(params=["disk", "store"])

@@ -3,18 +3,17 @@ import pytest
 
 from vision_pipeline.core.batch_parts import Part, from_document, to_document
 
-PART = Part(3, 1, "r-0003.jsonl", {"k1": "a", "k2": "b"}, 0.5, 1000, state="collected")
+PART = Part(3, 1, "r-0003.jsonl", 2, {"k1": "a", "k2": "b"}, 0.5, 1000, state="collected")
 
 
 def test_a_part_is_the_same_after_json():
-    part = Part(1, 2, "n", {"k": "i"}, failures={"k": (400, "no")}, is_inline=True, job_id="j")
+    part = Part(1, 2, "n", 1, {"k": "i"}, failures={"k": (400, "no")}, is_inline=True, job_id="j")
     assert from_document(orjson.loads(orjson.dumps(to_document(part)))) == part
 
 
 def test_answers_may_come_until_it_is_collected():
     assert not PART.is_open
-    assert Part(1, 1, "n", {}, state="submitted").is_open
-    assert PART.requests == 2
+    assert Part(1, 1, "n", 0, {}, state="submitted").is_open
 
 
 @pytest.mark.parametrize("document", [{}, {"failures": {}, "odd": 1}, {"failures": {"k": [1]}}])

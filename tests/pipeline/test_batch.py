@@ -17,6 +17,7 @@ from vision_pipeline.core.errors import (
     BusyError,
     ConfigError,
     EndpointError,
+    QueueError,
     StoppedError,
     WaitingError,
 )
@@ -337,6 +338,29 @@ async def test_a_job_that_fails_as_a_whole_stops_the_run_and_is_submitted_again(
     batch.provider.ends = JobState.SUCCESS
     batch.provider.answer = lambda _: CAPTION
     assert (await batch.run()).ok == 5
+
+
+async def test_a_full_queue_is_waited_out_by_jobs_of_the_run(batch):
+    batch.provider.most_open = 1
+    assert (await batch.run()).ok == 5
+    assert set(batch.provider.handed_over().values()) == {1}
+    assert len(batch.provider.jobs) == 3
+
+
+async def test_a_full_queue_of_others_stops_the_run_and_the_same_command_goes_on(batch):
+    batch.provider.most_open = 0
+    with pytest.raises(QueueError):
+        await batch.run()
+    batch.provider.most_open = 10
+    assert (await batch.run()).ok == 5
+    assert set(batch.provider.handed_over().values()) == {1}
+
+
+async def test_a_job_that_fails_for_a_full_queue_is_made_anew_once_others_have_ended(batch):
+    batch.provider.full_for = {"job-2"}
+    assert (await batch.run()).ok == 5
+    answered = batch.provider.handed_over()
+    assert sorted(answered.values()) == [1, 1, 1, 2, 2]  # the second job did no work
 
 
 async def test_a_cancelled_job_leaves_its_answers_and_the_rest_is_asked_by_the_next_run(batch):

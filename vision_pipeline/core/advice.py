@@ -27,6 +27,7 @@ _ADVICE = {
     ),
     Stage.STORAGE: "writing binds: a faster disk for output.path and output.ledger",
     Stage.CHUNKS: "the pauses between chunks took most of the time, as was wished",
+    Stage.BATCH: "the provider's batch jobs took most of the time, as they do",
     Stage.OTHER: "",
 }
 _SERVER = "the server's answers bind"

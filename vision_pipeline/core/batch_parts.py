@@ -17,7 +17,9 @@ class Part:
         number: Within the run, from 1.
         round: In which round it was handed over, from 1; later ones ask what earlier ones left.
         name: Of the file and of the job at the provider; no other one has it.
-        payers: Which item pays for each request, by idempotency key.
+        requests: How many.
+        payers: Which item pays for each request, by idempotency key; of a collected part, for those
+            without an answer, since the others are in the ledger.
         worst_usd: The most that all of it can cost.
         worst_tokens: The most tokens that all of it can take.
         is_inline: Whether the requests go with the call that makes the job, without a file.
@@ -33,6 +35,7 @@ class Part:
     number: int
     round: int
     name: str
+    requests: int
     payers: Mapping[str, str]
     worst_usd: float = 0.0
     worst_tokens: int = 0
@@ -45,11 +48,6 @@ class Part:
     answered: int = 0
     unusable: int = 0
     failures: Mapping[str, tuple[int, str]] = field(default_factory=dict)
-
-    @property
-    def requests(self) -> int:
-        """How many."""
-        return len(self.payers)
 
     @property
     def is_open(self) -> bool:

@@ -100,6 +100,7 @@ class Noter:
             number=0,  # it gets number and name where it is handed over
             round=self._round,
             name="",
+            requests=len(self._payers),
             payers=self._payers,
             worst_usd=self._worst.usd,
             worst_tokens=self._worst.tokens,

@@ -95,6 +95,8 @@ async def _rounds(
                     raise exhausted
                 return
         await jobs.wait()
+        if exhausted is None and not await asyncio.to_thread(journal.is_whole, run.run_id):
+            continue  # the provider had no room for some of it
         latest = [part for part in jobs.parts if part.round == jobs.round]
         if exhausted is None and not (again and any(map(_is_wanting, latest))):
             return
