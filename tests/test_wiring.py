@@ -165,11 +165,12 @@ def test_the_working_directory_adds_models_to_the_catalogue(tmp_path, monkeypatc
     assert catalogue.find("mistral-small-2603") is not None
 
 
-async def test_a_budget_for_a_model_without_a_price_is_refused(recipe):
+@pytest.mark.parametrize("key", ["usd", "usd_per_month"])
+async def test_a_budget_in_money_for_a_model_without_a_price_is_refused(recipe, key):
     changes = {
         "model": recipe.model.model_copy(update={"name": "our-own-model"}),
-        "budget": recipe.budget.model_copy(update={"usd": 1.0}),
+        "budget": recipe.budget.model_copy(update={key: 1.0, "tokens": 5}),
     }
-    with pytest.raises(ConfigError, match=r"budget\.usd.*our-own-model"):
+    with pytest.raises(ConfigError, match=rf"budget\.{key}: .*our-own-model"):
         async with open_services(recipe.model_copy(update=changes)):
             pass

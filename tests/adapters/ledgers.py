@@ -80,7 +80,9 @@ def first_format(path: Path, values) -> None:
     with plainly(path) as connection:
         for statement in FORMAT_1:
             connection.execute(statement)
+        connection.execute("BEGIN")
         connection.executemany(INSERT_1, (each[:10] for each in values))
+        connection.execute("COMMIT")
         connection.execute("PRAGMA journal_mode = WAL")
 
 

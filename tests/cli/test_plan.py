@@ -87,3 +87,12 @@ def test_a_model_without_a_price_costs_nobody_knows_what(command, recipe_file):
     out = command("plan", recipe_file, "--set", "model.name=our-own").out
     assert "cost: the model has no list price" in out
     assert "cheaper" not in out
+
+
+def test_plan_says_whether_a_budget_suffices(command, recipe_file):
+    command("plan", recipe_file, "--sample", 2)
+    limits = ("--set", "budget.usd=5", "--set", "budget.tokens_per_month=800")
+    out = command("plan", recipe_file, *limits).out
+    assert "budget.usd: 5.00 of 5.00 left, enough for all calls" in out
+    assert "budget.tokens_per_month: " in out
+    assert "may not suffice: likely enough for" in out

@@ -69,6 +69,16 @@ def test_a_used_up_budget_exits_3_and_names_the_way_on(command, recipe_file):
     assert "--max-cost" in ended.err
 
 
+def test_tokens_are_bounded_too_and_the_same_command_with_more_finishes(command, recipe_file):
+    ended = command("run", recipe_file, "--max-tokens", 10)
+    assert (ended.code, "budget.tokens" in ended.err, "--max-tokens" in ended.err) == (
+        3,
+        True,
+        True,
+    )
+    assert command("run", recipe_file, "--max-tokens", 10**7).code == 0
+
+
 def test_the_synthetic_engine_can_be_started_for_a_run(command, recipe_file):
     ended = command(
         "run",

@@ -96,6 +96,11 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(more, parts):
             "tokens_per_minute: 1}\nexecution: {runner: ray}\nbudget: {usd: 5}",
             ["execution.runner: ray cannot watch budget.usd"],
         ),
+        (
+            "limits: {shared: {name: team, share: 0.5}, requests_per_minute: 1, "
+            "tokens_per_minute: 1}\nexecution: {runner: ray}\nbudget: {tokens_per_month: 5}",
+            ["execution.runner: ray cannot watch budget.tokens_per_month"],
+        ),
         ("limits: {shared: {nme: team}}", ["limits.shared.nme: unknown key", "name"]),
         ("limits: {tokens_per_minute: 0}", ["limits.tokens_per_minute: 0", "auto", "at least 1"]),
         ("limits: {tokens_per_minute: [1]}", ["limits.tokens_per_minute: [1]"]),

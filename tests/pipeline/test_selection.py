@@ -424,13 +424,13 @@ def test_a_shard_is_no_larger_than_a_chunk(bench):
 
 def test_what_will_be_asked_is_told_before_it_is_asked(six):
     six.chunks = Chunks(items=2, pause_s=0.01)
-    six.settings = {"budget": {"usd": 5}}
+    six.settings = {"budget": {"usd": 5, "tokens": 10_000}}
     told = []
     six.model = ScriptedModel(lambda request: (told.append(list(six.said)), caption(request))[1])
     asked(six, start=1)
     assert told[0] == [
         "5 items to ask about, from b to f; in 3 chunks of at most 2, 0.01 s between them; for at "
-        "most 5 USD; left alone: 1 not selected"
+        "most 5 USD and 10,000 tokens; left alone: 1 not selected"
     ]
 
 

@@ -24,6 +24,7 @@ from vision_pipeline.cli.run import (
     Engine,
     EngineOption,
     MaxCostOption,
+    MaxTokensOption,
     is_by_prefect,
     say,
     with_wishes,
@@ -100,6 +101,7 @@ def _backfill(
     settings: SetOption = None,
     engine: EngineOption = Engine.AUTO,
     max_cost: MaxCostOption = None,
+    max_tokens: MaxTokensOption = None,
     log_format: LogFormatOption = None,
     *,
     fresh: Annotated[
@@ -145,7 +147,7 @@ def _backfill(
     selection = _selection({key: value for key, value in parts.items() if value is not None})
     wish = Wish(fresh, selection, Chunks(chunk, pause), wait)
     check_wish(wish, reparse=reparse)
-    overrides = with_wishes(settings, max_cost=max_cost)
+    overrides = with_wishes(settings, max_cost=max_cost, max_tokens=max_tokens)
     loaded = load_config(config, source=source, output=output, settings=overrides)
     if reparse:
         if dry_run:

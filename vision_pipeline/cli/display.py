@@ -141,6 +141,7 @@ class Display:
             (8, f"{count(progress.prompt_tokens + progress.completion_tokens)} tokens"),
             (5, f"{progress.cost_usd:.4f} USD" if progress.cost_usd else ""),
             (3, f"{duration(left_s)} left" if left_s else ""),
+            (4, progress.budget_left),
         ]
         shown = [(rank, part) for rank, part in parts if part]
         while room is not None and len(shown) > 1 and len(_joined(shown)) > room:

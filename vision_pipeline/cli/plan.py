@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from vision_pipeline.core.forecast import Interval
     from vision_pipeline.pipeline.estimate import Estimate
     from vision_pipeline.pipeline.forecasting import Forecast
+    from vision_pipeline.pipeline.outlook import Prospect
     from vision_pipeline.wiring.services import Wish
 
 EPILOG = """
@@ -140,7 +141,8 @@ def _print(config: RunConfig, found: Estimate, *, of: str) -> None:
         cost = "" if found.sample_usd is None else f", for {_usd(found.sample_usd)} USD"
         console.print(f"asked {found.sampled} of them as a sample{cost}; the run finds the replies")
     if found.forecast is not None and found.to_ask:
-        for line in _told(found.forecast):
+        allowed = [_allowed(limit, found.to_ask) for limit in found.budget]
+        for line in [*_told(found.forecast), *allowed]:
             console.print(line, markup=False, highlight=False, soft_wrap=True)
         if found.forecast.cheaper:
             console.print(_cheaper(found.forecast))
@@ -164,6 +166,16 @@ def _told(forecast: Forecast) -> list[str]:
     if forecast.seconds is not None:
         lines.append(f"time: {duration(forecast.seconds)} at least, by {forecast.binds}")
     return lines
+
+
+def _allowed(limit: Prospect, calls: int) -> str:
+    number = _usd if "usd" in limit.key else "{:,.0f}".format
+    of = f"{number(limit.left)} of {number(limit.most)} left"
+    if limit.suffices:
+        return f"{limit.key}: {of}, enough for all calls"
+    return (
+        f"{limit.key}: {of}, may not suffice: likely enough for {limit.calls:,} of {calls:,} calls"
+    )
 
 
 def _cheaper(forecast: Forecast) -> Table:

@@ -16,7 +16,14 @@ from vision_pipeline.cli.arguments import (
     parse,
 )
 from vision_pipeline.cli.logs import LogFormatOption
-from vision_pipeline.cli.run import Engine, EngineOption, MaxCostOption, with_wishes, work_through
+from vision_pipeline.cli.run import (
+    Engine,
+    EngineOption,
+    MaxCostOption,
+    MaxTokensOption,
+    with_wishes,
+    work_through,
+)
 from vision_pipeline.core.errors import ErrorCode
 
 EPILOG = """
@@ -52,6 +59,7 @@ def _retry(
     settings: SetOption = None,
     engine: EngineOption = Engine.AUTO,
     max_cost: MaxCostOption = None,
+    max_tokens: MaxTokensOption = None,
     log_format: LogFormatOption = None,
     *,
     wait: WaitOption = False,
@@ -64,7 +72,7 @@ def _retry(
     reply is used where it gives an answer by now; where it brings the error back, the model is
     asked anew. The same command finishes a retry that was cut off. Exit codes are those of `run`.
     """
-    overrides = with_wishes(settings, max_cost=max_cost)
+    overrides = with_wishes(settings, max_cost=max_cost, max_tokens=max_tokens)
     if target.lower().endswith(RECIPE_SUFFIXES):
         config = load_config(Path(target), source=source, settings=overrides)
     else:

@@ -75,6 +75,13 @@ MaxCostOption = Annotated[
     typer.Option(metavar="USD", min=0, help="Stop before this is exceeded; same as budget.usd."),
 ]
 
+MaxTokensOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", min=1, help="The same in tokens, all requests together; same as budget.tokens."
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -90,6 +97,7 @@ def _run(
     engine: EngineOption = Engine.AUTO,
     mode: ModeOption = None,
     max_cost: MaxCostOption = None,
+    max_tokens: MaxTokensOption = None,
     log_format: LogFormatOption = None,
     *,
     fresh: Annotated[
@@ -107,7 +115,7 @@ def _run(
     Exit codes: 0 every item has an answer; 1 some rows are errors; 2 bad usage or config;
     3 stopped early, resumable, or another command holds the output.
     """
-    overrides = with_wishes(settings, max_cost=max_cost, mode=mode)
+    overrides = with_wishes(settings, max_cost=max_cost, max_tokens=max_tokens, mode=mode)
     loaded = load_config(config, source=source, output=output, limit=limit, settings=overrides)
     from vision_pipeline.wiring.services import Wish
 
@@ -116,10 +124,14 @@ def _run(
 
 
 def with_wishes(
-    settings: list[str] | None, *, max_cost: float | None = None, mode: Mode | None = None
+    settings: list[str] | None,
+    *,
+    max_cost: float | None = None,
+    max_tokens: int | None = None,
+    mode: Mode | None = None,
 ) -> list[str]:
     """Settings, and options that are short for some of them."""
-    wishes = {"budget.usd": max_cost, "execution.mode": mode}
+    wishes = {"budget.usd": max_cost, "budget.tokens": max_tokens, "execution.mode": mode}
     return [
         *(settings or []),
         *(f"{key}={value}" for key, value in wishes.items() if value is not None),

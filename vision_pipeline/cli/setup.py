@@ -69,7 +69,8 @@ limits:
   max_in_flight: 64
 
 budget:
-  usd: null                   # stop before this much is spent
+  usd: null                   # stop a run before this much is spent
+  usd_per_month: null         # the same for all runs of the ledger; also in tokens: `tokens`, …
 
 output:
   path: data/outputs/images

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from vision_pipeline.core.records import Amount
+
 State = Literal["prepared", "uploaded", "submitted", "collected"]
 
 
@@ -20,8 +22,7 @@ class Part:
         requests: How many.
         payers: Which item pays for each request, by idempotency key; of a collected part, for those
             without an answer, since the others are in the ledger.
-        worst_usd: The most that all of it can cost.
-        worst_tokens: The most tokens that all of it can take.
+        worst: The most that all of it can take.
         is_inline: Whether the requests go with the call that makes the job, without a file.
         state: How far it has come: `prepared` before the upload, `uploaded` before the job is
             made, `submitted` while it runs, `collected` once every answer is in the ledger.
@@ -37,8 +38,7 @@ class Part:
     name: str
     requests: int
     payers: Mapping[str, str]
-    worst_usd: float = 0.0
-    worst_tokens: int = 0
+    worst: Amount = field(default_factory=Amount)
     is_inline: bool = False
     state: State = "prepared"
     at_s: float = 0.0
@@ -68,4 +68,5 @@ def from_document(document: Mapping[str, Any]) -> Part:
     """
     failed = document["failures"].items()
     failures = {key: (int(status), str(told)) for key, (status, told) in failed}
-    return Part(**{**document, "failures": failures})
+    worst = Amount(**document["worst"])
+    return Part(**{**document, "failures": failures, "worst": worst})

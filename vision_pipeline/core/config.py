@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from vision_pipeline.core.config_batch import BatchConfig
+from vision_pipeline.core.config_budget import BudgetConfig
 from vision_pipeline.core.config_images import ImageConfig, SourceConfig
 from vision_pipeline.core.config_output import OutputConfig
 from vision_pipeline.core.config_rules import (
@@ -183,17 +184,6 @@ class RetryConfig(Section):
     )
 
 
-class BudgetConfig(Section):
-    """What a run may cost."""
-
-    usd: float | None = Field(
-        default=None,
-        gt=0,
-        description="Stop before this is exceeded; needs a model with a known price.",
-        json_schema_extra=at(0),
-    )
-
-
 class AlertsConfig(Section):
     """When a scheduled run ends as failed, so that somebody looks: more errors than both allow."""
 
@@ -290,9 +280,9 @@ class RunConfig(Section):
                 f"execution.runner: {runner} has several processes, each with a client of its own: "
                 "name the quota that they share in limits.shared"
             )
-        elif self.budget.usd is not None:
+        elif limits := self.budget.limits():
             raise ValueError(
-                f"execution.runner: {runner} cannot watch budget.usd over several processes; use "
-                "runner threads, or limit the run by source.limit"
+                f"execution.runner: {runner} cannot watch budget.{next(iter(limits))} over several "
+                "processes; use runner threads, or limit the run by source.limit"
             )
         return self

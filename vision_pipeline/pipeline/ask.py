@@ -8,7 +8,13 @@ from dataclasses import dataclass, field
 from vision_pipeline.core.errors import ErrorCode, ItemError
 from vision_pipeline.core.models import Price
 from vision_pipeline.core.protocol import BrokenReplyError, read_reply
-from vision_pipeline.core.records import ReceivedReply, StoredReply, VisionReply, VisionRequest
+from vision_pipeline.core.records import (
+    Amount,
+    ReceivedReply,
+    StoredReply,
+    VisionReply,
+    VisionRequest,
+)
 from vision_pipeline.pipeline.budget import Budget
 from vision_pipeline.pipeline.services import Services
 
@@ -115,7 +121,7 @@ class Asker:
             body = services.body_format.body(request)
             received = await services.model.ask(body, estimated_tokens=request.estimated_tokens)
         except BaseException:
-            self.budget.settle(reserved, 0.0)
+            self.budget.settle(reserved, Amount())
             raise
         stored = stored_reply(received, payer, price=services.price)
         # Shielded: a reply that was paid for is stored even if the run is being cancelled.
@@ -126,7 +132,11 @@ class Asker:
         with services.progress.activity.stores():
             await asyncio.shield(keeping)
         services.progress.calls += 1
-        self.budget.settle(reserved, stored.cost_usd or 0.0)
+        # Where nobody knows what it took, it may have been all that was set aside.
+        tokens = stored.tokens
+        taken = reserved if tokens is None else Amount(stored.cost_usd or 0.0, tokens)
+        self.budget.settle(reserved, taken)
+        services.progress.budget_left = self.budget.left()
         return stored
 
 

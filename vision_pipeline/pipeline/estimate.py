@@ -11,7 +11,6 @@ from typing import Any
 
 from vision_pipeline.core.errors import ErrorCode, ItemError
 from vision_pipeline.core.models import total_usd
-from vision_pipeline.core.protocol import BrokenReplyError, read_reply
 from vision_pipeline.core.records import (
     Item,
     PreparedImage,
@@ -23,7 +22,7 @@ from vision_pipeline.core.records import (
 from vision_pipeline.core.sizing import SizeRule
 from vision_pipeline.core.usage import THIS_QUESTION, Usage, usage_of
 from vision_pipeline.pipeline.ask import Asker
-from vision_pipeline.pipeline.budget import unlimited
+from vision_pipeline.pipeline.budget import budget_of, unlimited
 from vision_pipeline.pipeline.forecasting import (
     Alternative,
     Bounds,
@@ -32,10 +31,11 @@ from vision_pipeline.pipeline.forecasting import (
     forecast,
     known_limits,
     tokens_at,
+    usage_stored,
 )
 from vision_pipeline.pipeline.item import Work, analyze_item, converse, pose
-from vision_pipeline.pipeline.plan import Pending
-from vision_pipeline.pipeline.run import budget_of
+from vision_pipeline.pipeline.outlook import Prospect, prospects
+from vision_pipeline.pipeline.plan import Pending, unfinished
 from vision_pipeline.pipeline.services import Services
 from vision_pipeline.pipeline.shard import to_item
 
@@ -61,6 +61,7 @@ class Estimate:
         examples: For each of these codes, an item that has it, and its detail.
         sampled: Items that were asked about, to learn what replies take; they are none of `to_ask`.
         forecast: What the calls will take.
+        budget: How far each limit on spending will go.
     """
 
     items: int = 0
@@ -79,6 +80,7 @@ class Estimate:
     sampled: int = 0
     sample_usd: float | None = None
     forecast: Forecast | None = None
+    budget: list[Prospect] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -129,6 +131,9 @@ async def estimate(
         ),
         alternatives=alternatives,
     )
+    going_on = await asyncio.to_thread(unfinished, services.results, count.pending)
+    budget = await budget_of(services, going_on)
+    found.budget = prospects(budget.limits, found.to_ask, found.forecast)
     return found
 
 
@@ -138,7 +143,7 @@ def _number(limit: int | str) -> float | None:
 
 async def _ask(services: Services, count: _Count) -> None:
     """Learn what replies about the drawn items take; they are asked about no more."""
-    asker = Asker(services, SAMPLE_RUN, await budget_of(services, SAMPLE_RUN))
+    asker = Asker(services, SAMPLE_RUN, await budget_of(services, None))
 
     async def ask(drawn: _Drawn) -> Row:
         async with services.slots:
@@ -149,20 +154,6 @@ async def _ask(services: Services, count: _Count) -> None:
         if row.prompt_tokens is not None:
             count.replied(drawn, row)
     count.found.sample_usd = total_usd(row.cost_usd for row in rows)
-
-
-def _usage_stored(stored: StoredReply, request: VisionRequest) -> Usage:
-    """What a stored reply took; nothing where it is none that can be read."""
-    try:
-        reply = read_reply(stored.received.body)
-    except BrokenReplyError:
-        return Usage()
-    return usage_of(
-        prompt_tokens=reply.prompt_tokens,
-        completion_tokens=reply.completion_tokens,
-        estimated_tokens=request.estimated_tokens,
-        latency_s=stored.received.latency_s,
-    )
 
 
 class _Reader(Asker):
@@ -212,7 +203,7 @@ class _Count:
     async def through(self) -> None:
         """Count them all."""
         services, found = self._services, self.found
-        pending = await asyncio.to_thread(Pending, services)
+        self.pending = pending = await asyncio.to_thread(Pending, services)
         tasks: set[asyncio.Task[None]] = set()
         batches = pending.batches()
         while (batch := await asyncio.to_thread(next, batches, None)) is not None:
@@ -270,7 +261,7 @@ class _Count:
         stored = None if services.fresh else await services.ledger.recall(key)
         if stored is not None and await _suffices(services, item, request):
             found.from_ledger += 1
-            self.known += _usage_stored(stored, request)
+            self.known += usage_stored(stored, request)
             return
         found.to_ask += 1
         tokens = sum(services.question.image_tokens(image) for image in request.images)

@@ -10,9 +10,10 @@ from typing import Any
 from vision_pipeline.core.forecast import Interval, exactly
 from vision_pipeline.core.limits import MINUTE_S
 from vision_pipeline.core.models import Price
-from vision_pipeline.core.records import PreparedImage, SeenImage
+from vision_pipeline.core.protocol import BrokenReplyError, read_reply
+from vision_pipeline.core.records import PreparedImage, SeenImage, StoredReply, VisionRequest
 from vision_pipeline.core.sizing import SizeRule
-from vision_pipeline.core.usage import Usage
+from vision_pipeline.core.usage import Usage, usage_of
 from vision_pipeline.pipeline.services import Results
 
 
@@ -108,6 +109,20 @@ def tokens_at(sizes: SizeRule, images: Sequence[SeenImage]) -> int:
     prepared = [image for image in images if isinstance(image, PreparedImage)]
     sent = [sizes.sent(each.source_width_px, each.source_height_px) for each in prepared]
     return sum(map(sizes.tokens, sent))
+
+
+def usage_stored(stored: StoredReply, request: VisionRequest) -> Usage:
+    """What a stored reply took; nothing where it is none that can be read."""
+    try:
+        reply = read_reply(stored.received.body)
+    except BrokenReplyError:
+        return Usage()
+    return usage_of(
+        prompt_tokens=reply.prompt_tokens,
+        completion_tokens=reply.completion_tokens,
+        estimated_tokens=request.estimated_tokens,
+        latency_s=stored.received.latency_s,
+    )
 
 
 def forecast(

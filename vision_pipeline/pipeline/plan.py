@@ -88,9 +88,9 @@ def plan_run(services: Services, *, now: datetime, token: str) -> Run:
 def freeze_run(services: BaseServices, work: Work, *, now: datetime, token: str) -> Run:
     """As `plan_run`, for any work."""
     results = services.results
-    unfinished = _unfinished(results, work)
-    if unfinished is not None:
-        run_id, items, resumed = unfinished, results.item_count(unfinished), True
+    going_on = unfinished(results, work)
+    if going_on is not None:
+        run_id, items, resumed = going_on, results.item_count(going_on), True
     elif not services.begins:
         run_id, items, resumed = "", 0, False
     else:
@@ -197,7 +197,7 @@ def check_columns(template: PromptTemplate, names: Sequence[str]) -> None:
             )
 
 
-def _unfinished(results: Results, work: Work) -> str | None:
+def unfinished(results: Results, work: Work) -> str | None:
     """The run to go on with: the newest one that does the same, if it was cut off."""
     for run_id in reversed(results.run_ids()):
         run = results.read_run(run_id)

@@ -26,6 +26,7 @@ class Progress:
         lists: What is gone through to find the items.
         waits_for: The command that holds the output, while this one waits for it; else "".
         begun_at_s: When work began, on the monotonic clock.
+        budget_left: What may still be spent, in words, or "" where nothing bounds it.
     """
 
     total: int | None = None
@@ -45,6 +46,7 @@ class Progress:
     lists: str = "the source"
     waits_for: str = ""
     begun_at_s: float | None = None
+    budget_left: str = ""
     activity: Activity = field(default_factory=lambda: Activity(now_s=monotonic))
 
     def begin(self, total: int) -> None:

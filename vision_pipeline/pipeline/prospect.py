@@ -16,13 +16,16 @@ def prospect(services: Services, run: Run) -> str:
     parts = [f"{left} items to ask about{began}, {_ends(services, run)}"]
     chunks = services.chunks.cut(run.pending, run.shard_rows)
     if len(chunks) > 1:
-        most = max(sum(run.shard_rows[shard] for shard in chunk) for chunk in chunks)
+        largest = max(sum(run.shard_rows[shard] for shard in chunk) for chunk in chunks)
         pause = f"{services.chunks.pause_s:g} s between them"
         parts.append(
-            f"in {len(chunks)} chunks of at most {most}{_as_begun(services, most)}, {pause}"
+            f"in {len(chunks)} chunks of at most {largest}{_as_begun(services, largest)}, {pause}"
         )
-    if services.config.budget.usd is not None:
-        parts.append(f"for at most {services.config.budget.usd:g} USD")
+    bounds = services.config.budget
+    most = [f"{bounds.usd:g} USD"] if bounds.usd is not None else []
+    most += [f"{bounds.tokens:,} tokens"] if bounds.tokens is not None else []
+    if most:
+        parts.append(f"for at most {' and '.join(most)}")
     return "; ".join([*parts, *_left_alone(services)])
 
 

@@ -17,11 +17,9 @@ from typing import Any, Protocol
 from vision_pipeline.core.activity import Stage
 from vision_pipeline.core.advice import advice
 from vision_pipeline.core.errors import BusyError, ConfigError
-from vision_pipeline.core.models import Price
-from vision_pipeline.core.records import VisionRequest
 from vision_pipeline.pipeline.ask import Asker
 from vision_pipeline.pipeline.batch.run import asker_after_batches
-from vision_pipeline.pipeline.budget import Budget, unlimited
+from vision_pipeline.pipeline.budget import budget_of, unlimited
 from vision_pipeline.pipeline.plan import Run, plan_run
 from vision_pipeline.pipeline.prospect import prospect
 from vision_pipeline.pipeline.services import BaseServices, Services
@@ -30,7 +28,6 @@ from vision_pipeline.pipeline.tally import TALLIED, Tally
 # Shards that wait for their slowest items while later ones are worked on; their rows are in memory.
 LEAST_OPEN_SHARDS = 16
 _OPEN_ITEMS = 3  # times what may be in flight: of small shards more are open
-WORST_CASE_FACTOR = 2  # of estimated input tokens: those of images are exact, those of text are not
 
 log = logging.getLogger(__name__)
 
@@ -231,12 +228,11 @@ async def _asker_of(services: Services, run: Run) -> Asker:
             )
         return Asker(services, run_id, unlimited())
     if batch is not None:
-        cheap = services.price and services.price.batch_price
         return await asker_after_batches(
             services,
             batch,
             run,
-            budget=await budget_of(services, run_id, price=cheap),
+            budget=await budget_of(services, run_id, mode="batch"),
             later=partial(budget_of, services, run_id),
         )
     if jobs := await asyncio.to_thread(services.open_jobs, run_id):
@@ -246,24 +242,6 @@ async def _asker_of(services: Services, run: Run) -> Asker:
             "go on with `--mode batch`, or end them with `vision-pipeline batch cancel CONFIG`"
         )
     return Asker(services, run_id, await budget_of(services, run_id))
-
-
-async def budget_of(services: Services, run_id: str, *, price: Price | None = None) -> Budget:
-    """What is left of a run's budget."""
-    limit, price = services.config.budget.usd, price or services.price
-    if limit is None or price is None:
-        return unlimited()
-
-    def worst(request: VisionRequest) -> float:
-        return price.cost_usd(
-            prompt_tokens=WORST_CASE_FACTOR * request.estimated_tokens,
-            completion_tokens=services.config.model.max_tokens,
-            cached_tokens=0,
-        )
-
-    return Budget(
-        limit_usd=limit, worst_usd=worst, spent_usd=(await services.ledger.spent(run_id)).usd
-    )
 
 
 def sum_up(services: BaseServices, run: Run, *, now: datetime, seconds: float) -> Summary:

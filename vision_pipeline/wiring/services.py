@@ -146,10 +146,11 @@ async def open_services(
     catalogue = load_catalogue()
     spec = find_model(config.model, catalogue, today=datetime.now(UTC))
     key = api_key or (find_key(config.model, os.environ) if asks else None)
-    if config.budget.usd is not None and (spec is None or spec.price is None):
+    in_usd = [key for key in config.budget.limits() if key.startswith("usd")]
+    if in_usd and (spec is None or spec.price is None):
         raise ConfigError(
-            f"budget.usd: {config.model.name} has no list price, so its cost cannot be watched; "
-            "add a row with its price to configs/models.yaml"
+            f"budget.{in_usd[0]}: {config.model.name} has no list price, so its cost cannot be "
+            "watched; add a row with its price to configs/models.yaml, or bound its tokens"
         )
     _check_groups(config, template)
     question = build_question(config, template, spec)

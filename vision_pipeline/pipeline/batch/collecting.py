@@ -12,7 +12,7 @@ from vision_pipeline.core.batch_parts import Part
 from vision_pipeline.core.dialogue import read_answer
 from vision_pipeline.core.errors import ItemError
 from vision_pipeline.core.protocol import BrokenReplyError, read_reply
-from vision_pipeline.core.records import ReceivedReply, VisionReply
+from vision_pipeline.core.records import Amount, ReceivedReply, VisionReply
 from vision_pipeline.core.schema import AnswerSchema, UnusableAnswerError
 from vision_pipeline.pipeline.ask import stored_reply
 from vision_pipeline.pipeline.services import Services
@@ -34,15 +34,14 @@ class Found:
         answered: Idempotency keys of the requests that have an answer.
         failures: Status and body of those that failed, by key.
         unusable: How many answers do not fit the schema.
-        cost_usd: What the answers cost.
-        tokens: What they took.
+        taken: What the answers took.
     """
 
     def __init__(self, services: Services, part: Part, job: Job, run_id: str) -> None:
         self.answered: set[str] = set()
         self.failures: dict[str, tuple[int, str]] = {}
-        self.unusable = self.tokens = 0
-        self.cost_usd = 0.0
+        self.unusable = 0
+        self.taken = Amount()
         self._services, self._part, self._run_id = services, part, run_id
         self._job = job
         ended_at = job.ended_at or datetime.now(UTC)
@@ -83,7 +82,6 @@ class Found:
                 self.failures[key] = (502, str(error)[:MAX_TOLD])
                 continue
             self.answered.add(key)
-            self.tokens += reply.prompt_tokens + reply.completion_tokens
             self.unusable += not _is_usable(reply, self._services.question.template.schema)
             yield key, result.body
 
@@ -99,7 +97,7 @@ class Found:
             mode="batch",
         )
         stored = stored_reply(received, payer, price=self._services.price)
-        self.cost_usd += stored.cost_usd or 0.0
+        self.taken += Amount(stored.cost_usd or 0.0, stored.tokens or 0)
         known = await ledger.recall(key)
         if known is not None and known.paid_by == payer and known.received.body == body:
             return  # by a process that was killed while it collected

@@ -14,6 +14,7 @@ from vision_pipeline.core.activity import Stage
 from vision_pipeline.core.batch import Job, JobState, Result
 from vision_pipeline.core.batch_parts import Part
 from vision_pipeline.core.errors import EndpointError, QueueError, WaitingError, jobs_told
+from vision_pipeline.core.records import Amount
 from vision_pipeline.pipeline.batch.collecting import Found
 from vision_pipeline.pipeline.batch_services import BatchServices, InputFile
 from vision_pipeline.pipeline.services import Services
@@ -33,7 +34,7 @@ class Jobs:
         services: Of the run.
         batch: The provider's side, and the journal.
         run_id: The run.
-        settle: Hears of a collected part what it can have cost at most, and what it did cost.
+        settle: Hears of each part that is not open any more what it took.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class Jobs:
         batch: BatchServices,
         run_id: str,
         *,
-        settle: Callable[[Part, float, int], None],
+        settle: Callable[[Part, Amount], None],
     ) -> None:
         self._services, self._batch, self._run_id = services, batch, run_id
         self._settle = settle
@@ -227,7 +228,7 @@ class Jobs:
         await asyncio.to_thread(self._batch.journal.mark_whole, self._run_id, whole=False)
         await asyncio.to_thread(self._batch.journal.drop, self._run_id, part)
         del self._parts[part.number]
-        self._settle(part, 0.0, 0)
+        self._settle(part, Amount())
 
     async def _collect(self, part: Part, job: Job) -> None:
         """Store all that a job has brought, and only then note that it has ended."""
@@ -249,7 +250,7 @@ class Jobs:
                 "the same command submits its requests again"
             )
         await self._note(found.part)
-        self._settle(part, found.cost_usd, found.tokens)
+        self._settle(part, found.taken)
         ids = {"run_id": self._run_id, "job_id": job.id, "answered": len(found.answered)}
         ids |= {"requests": part.requests, "outcome": job.state.value}
         told = "batch job %(job_id)s: %(outcome)s, %(answered)d of %(requests)d requests answered"

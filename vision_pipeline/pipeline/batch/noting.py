@@ -8,11 +8,11 @@ from contextlib import suppress
 
 from vision_pipeline.core.batch_parts import Part
 from vision_pipeline.core.errors import BudgetError, ItemError
-from vision_pipeline.core.records import Item, VisionRequest
+from vision_pipeline.core.records import Amount, Item, VisionRequest
 from vision_pipeline.pipeline.batch.askers import Noted, NotingAsker
 from vision_pipeline.pipeline.batch.jobs import Jobs
 from vision_pipeline.pipeline.batch_services import BatchServices, InputFile
-from vision_pipeline.pipeline.budget import Amount, Budget, unlimited
+from vision_pipeline.pipeline.budget import Budget, unlimited
 from vision_pipeline.pipeline.item import Work, answer_for
 from vision_pipeline.pipeline.plan import Run
 from vision_pipeline.pipeline.services import Services
@@ -64,7 +64,7 @@ class Noter:
             if is_over or key in self._known or key in self._payers:
                 return
             try:
-                worst = self._budget.take(request)
+                worst = await self._budget.take(request)
             except BudgetError as error:
                 self.exhausted = error
                 return
@@ -102,8 +102,7 @@ class Noter:
             name="",
             requests=len(self._payers),
             payers=self._payers,
-            worst_usd=self._worst.usd,
-            worst_tokens=self._worst.tokens,
+            worst=self._worst,
         )
         self._is_broken = True  # what failed half way is not tried again by whoever comes next
         await self._jobs.hand_over(file, part)

@@ -8,12 +8,13 @@ from typing import Any
 
 from vision_pipeline.core.batch_parts import Part
 from vision_pipeline.core.errors import BudgetError
+from vision_pipeline.core.records import Amount
 from vision_pipeline.pipeline.ask import Asker
 from vision_pipeline.pipeline.batch.askers import LeftoverAsker, failure_of
 from vision_pipeline.pipeline.batch.jobs import Jobs
 from vision_pipeline.pipeline.batch.noting import Noter, note_all
 from vision_pipeline.pipeline.batch_services import BatchServices
-from vision_pipeline.pipeline.budget import Amount, Budget
+from vision_pipeline.pipeline.budget import Budget
 from vision_pipeline.pipeline.plan import Run
 from vision_pipeline.pipeline.services import Services
 
@@ -42,9 +43,14 @@ async def asker_after_batches(
         BudgetError: Not all can be asked within it; what could be is answered.
         RunError: Why it stopped early; the same command goes on.
     """
-    jobs = Jobs(services, batch, run.run_id, settle=_settling(budget))
+
+    def settle(part: Part, taken: Amount) -> None:
+        budget.settle(part.worst, taken, requests=part.requests)
+        services.progress.budget_left = budget.left()
+
+    jobs = Jobs(services, batch, run.run_id, settle=settle)
     for part in jobs.open:
-        budget.set_aside(_worst(part))
+        budget.set_aside(part.worst, requests=part.requests)
     await jobs.take_up()
     await _rounds(services, batch, run, jobs=jobs, budget=budget)
     await asyncio.to_thread(_tell, services, run.run_id, jobs)
@@ -122,17 +128,6 @@ def _is_wanting(part: Part) -> bool:
 
 def _is_hopeless(failure: tuple[int, str]) -> bool:
     return not failure_of(*failure).code.is_transient
-
-
-def _settling(budget: Budget) -> Callable[[Part, float, int], None]:
-    def settle(part: Part, cost_usd: float, tokens: int) -> None:
-        budget.settle_amount(_worst(part), Amount(cost_usd, tokens))
-
-    return settle
-
-
-def _worst(part: Part) -> Amount:
-    return Amount(part.worst_usd, part.worst_tokens)
 
 
 def _tell(services: Services, run_id: str, jobs: Jobs) -> None:
