@@ -89,6 +89,18 @@ def test_a_model_without_a_price_costs_nobody_knows_what(command, recipe_file):
     assert "cheaper" not in out
 
 
+def test_plan_tells_what_a_batch_job_would_save(command, recipe_file):
+    command("plan", recipe_file, "--sample", 2)
+    found = command("plan", recipe_file).out
+    assert re.search(r"^in a batch job: \S+ \(.*\) USD, which saves \S+$", found, re.MULTILINE)
+    assert "in batch" in found.split("cheaper, by --set")[1]
+    forecast = json.loads(command("plan", recipe_file, "--json").out)["forecast"]
+    half = forecast["usd"]["likely"] / 2
+    assert forecast["batch_usd"]["likely"] == pytest.approx(half)
+    assert forecast["batch_saves_usd"] == pytest.approx(half)
+    assert forecast["cheaper"][0]["batch_usd"]["likely"] > 0
+
+
 def test_plan_says_whether_a_budget_suffices(command, recipe_file):
     command("plan", recipe_file, "--sample", 2)
     limits = ("--set", "budget.usd=5", "--set", "budget.tokens_per_month=800")

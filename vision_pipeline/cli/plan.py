@@ -163,6 +163,9 @@ def _told(forecast: Forecast) -> list[str]:
         lines.append("cost: the model has no list price")
     else:
         lines.append(f"cost: {_range(forecast.usd, known=forecast.is_known)} USD at list price")
+    if forecast.batch_usd is not None and forecast.batch_saves_usd:
+        usd = _range(forecast.batch_usd, known=forecast.is_known)
+        lines.append(f"in a batch job: {usd} USD, which saves {_usd(forecast.batch_saves_usd)}")
     if forecast.seconds is not None:
         lines.append(f"time: {duration(forecast.seconds)} at least, by {forecast.binds}")
     return lines
@@ -185,13 +188,14 @@ def _cheaper(forecast: Forecast) -> Table:
 
     table = Table(box=None, pad_edge=False)
     table.add_column("cheaper, by --set", no_wrap=True)
-    for heading in ("input", "USD", "saves"):
+    for heading in ("input", "USD", "in batch", "saves"):
         table.add_column(heading, justify="right", no_wrap=True)
     for each in forecast.cheaper:
         table.add_row(
             each.setting,
             count(each.input_tokens.likely),
             _range(each.usd, known=forecast.is_known),
+            _usd(each.batch_usd.likely),
             _usd(each.saves_usd),
         )
     return table

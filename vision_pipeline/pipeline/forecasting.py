@@ -37,12 +37,14 @@ class Cheaper:
     """What an alternative would take.
 
     Attributes:
+        batch_usd: If they were asked in a batch job.
         saves_usd: Against the recipe as it is, if both turn out as is likely.
     """
 
     setting: str
     input_tokens: Interval
     usd: Interval
+    batch_usd: Interval
     saves_usd: float
 
 
@@ -54,6 +56,8 @@ class Forecast:
         replies: From how many replies this is known.
         is_known: Whether they tell more than bounds.
         basis: What they were replies to.
+        batch_usd: The same calls in a batch job; None where that is no cheaper.
+        batch_saves_usd: Against real time, if it turns out as is likely.
         seconds: At the limits as they are known, or None where nothing tells.
         binds: Which setting makes it take that long.
         cheaper: Other settings that would cost less, the cheapest last.
@@ -68,6 +72,8 @@ class Forecast:
     seconds: float | None
     binds: str
     cheaper: list[Cheaper] = field(default_factory=list)
+    batch_usd: Interval | None = None
+    batch_saves_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,13 +154,17 @@ def forecast(
 
     tokens = taken(calls.image_tokens)
     usd = None if price is None else costs(tokens, price)
+    batch_usd = None
+    if price is not None and usd is not None and price.batch < 1:
+        batch_usd = usd * price.batch
     seconds, binds = _time(calls.count, tokens.likely + output.likely, usage, bounds)
     cheaper = []
     for each in alternatives if usd is not None and calls.count else ():
         others = taken(calls.other_image_tokens[each.sizes])
         saves = usd.likely - (other := costs(others, each.price)).likely  # type: ignore[union-attr]
         if saves > 0:
-            cheaper.append(Cheaper(each.setting, others, other, saves))
+            batch = other * each.price.batch
+            cheaper.append(Cheaper(each.setting, others, other, batch, saves))
     cheaper.sort(key=lambda each: each.saves_usd)
     return Forecast(
         replies=usage.replies,
@@ -166,6 +176,8 @@ def forecast(
         seconds=seconds,
         binds=binds,
         cheaper=cheaper,
+        batch_usd=batch_usd,
+        batch_saves_usd=usd.likely - batch_usd.likely if usd and batch_usd else None,
     )
 
 
