@@ -15,11 +15,12 @@ from vision_pipeline.adapters.batch_journal import BatchJournal
 from vision_pipeline.adapters.output import OutputFolder
 from vision_pipeline.core.batch_forms import form_for
 from vision_pipeline.core.batch_parts import Part
+from vision_pipeline.core.batch_refusals import check_has_batches
 from vision_pipeline.core.config import RunConfig
 from vision_pipeline.core.errors import GoneError
 from vision_pipeline.pipeline.batch_services import BatchServices
 from vision_pipeline.transport.endpoint import Endpoint
-from vision_pipeline.wiring.endpoints import endpoint_of
+from vision_pipeline.wiring.endpoints import base_url_of, endpoint_of
 from vision_pipeline.wiring.library import find_key, telling_of_no_key
 
 OpenEndpoint = Callable[[], Awaitable[Endpoint]]
@@ -41,7 +42,11 @@ def open_batches(
         endpoint: Where the provider is.
         stack: Closes it.
         patience_s: How long jobs are waited for; None: as the recipe says.
+
+    Raises:
+        RunError: The provider has no Batch API there.
     """
+    check_has_batches(base_url_of(config.model))
     form = form_for(config.model.provider)
     api = BatchApi(endpoint, form=form, model=config.model.name, retry=config.retry)
     stack.push_async_callback(api.aclose)
