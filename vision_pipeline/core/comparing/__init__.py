@@ -1,0 +1,1 @@
+"""Whether an answer is the true one, by the kind of value that it is."""
