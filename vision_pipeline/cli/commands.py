@@ -11,7 +11,9 @@ from vision_pipeline.cli import (
     backfill,
     batch,
     compact,
+    diff,
     emulator,
+    evaluate,
     ledger,
     look,
     plan,
@@ -59,6 +61,8 @@ backfill.register(app)
 batch.register(app)
 serve.register(app)
 look.register(app)
+evaluate.register(app)
+diff.register(app)
 compact.register(app)
 ledger.register(app)
 setup.register(app)

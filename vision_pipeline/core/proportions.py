@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import comb, sqrt
 from statistics import NormalDist
 
@@ -9,6 +10,27 @@ from vision_pipeline.core.forecast import CONFIDENCE, Interval
 
 _MOST_EXACT = 1000  # beyond it the normal approximation of a binomial is as good
 _Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+
+
+def allotted(sizes: Mapping[str, int], count: int) -> dict[str, int]:
+    """How many to draw from each group: in proportion to its size, and one at least.
+
+    Args:
+        sizes: Of the groups, each at least 1.
+        count: How many in all, at least 1; where there are more groups, the largest get one each.
+
+    Returns:
+        By group, in the order of sizes; the sum is `count`, or all that there is.
+    """
+    total = sum(sizes.values())
+    largest = sorted(sizes, key=lambda name: -sizes[name])
+    given = dict.fromkeys(largest[:count], 1)
+    while sum(given.values()) < min(count, total):
+        open_ = [name for name in given if given[name] < sizes[name]]
+        # Whoever is furthest below its part is next (Adams' divisors).
+        neediest = max(open_, key=lambda name: sizes[name] / given[name])
+        given[neediest] += 1
+    return {name: given[name] for name in sizes if name in given}
 
 
 def wilson(hits: int, count: int) -> Interval:

@@ -1,5 +1,7 @@
 """What a notebook imports: load the table, judge it."""
 
+from vision_pipeline.results.evaluation.differing import diff
+from vision_pipeline.results.evaluation.judging import evaluate
 from vision_pipeline.results.table import load
 
-__all__ = ["load"]
+__all__ = ["diff", "evaluate", "load"]

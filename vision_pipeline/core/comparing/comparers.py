@@ -174,6 +174,7 @@ def _struct(comparer: Comparer, truth: Any, answer: Any) -> float:  # noqa: ANN4
     right = [
         leaf.is_right(leaf.compare(truth.get(name), answer.get(name)))
         for name, leaf in comparer.leaves.items()
+        if name in truth
     ]
     return sum(right) / len(right) if right else float(truth == answer)
 

@@ -1,0 +1,299 @@
+"""Answers against the truth, field by field."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vision_pipeline.core.comparing.comparers import Comparer, Kind, is_blank
+from vision_pipeline.core.comparing.spelling import parse_comparer
+from vision_pipeline.core.errors import ConfigError
+from vision_pipeline.core.proportions import wilson
+from vision_pipeline.core.suggestions import nearest
+from vision_pipeline.results.evaluation.fields import (
+    Field,
+    comparer_for,
+    fields_of,
+    fitted,
+    is_transcript,
+)
+from vision_pipeline.results.evaluation.matching import match_rows
+from vision_pipeline.results.evaluation.rows import Rows, read_chosen
+from vision_pipeline.results.evaluation.scores import (
+    Evaluation,
+    Example,
+    FieldScore,
+    Judged,
+    confusion,
+)
+from vision_pipeline.results.evaluation.truth import UNKNOWN, Truth, read_truth
+
+_CLASSES = frozenset({Kind.ENUM, Kind.BOOLEAN})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """How answers are judged.
+
+    Attributes:
+        compare: Ways to compare by field, as `--compare` takes them, such as `money` or `text:0.8`.
+        renamed: Columns of the truth by the field that they are about.
+        key: The truth's column that names the item; None looks for it.
+        skip_blank: Whether a blank truth says nothing, instead of that the answer is nothing.
+        unchecked: Whether rows count that a column `checked` does not mark.
+        worst: How many examples of each field to show.
+    """
+
+    compare: Mapping[str, str]
+    renamed: Mapping[str, str]
+    key: str | None = None
+    skip_blank: bool = False
+    unchecked: bool = False
+    worst: int = 3
+
+
+def evaluate(  # noqa: PLR0913  (options of a notebook's function, by name)
+    output: str,
+    truth: str,
+    *,
+    run: str | None = None,
+    compare: Mapping[str, str] | None = None,
+    renamed: Mapping[str, str] | None = None,
+    key: str | None = None,
+    skip_blank: bool = False,
+    unchecked: bool = False,
+    worst: int = 3,
+) -> Evaluation:
+    """Judge an output against a file of true answers.
+
+    Args:
+        output: The output folder of a run, local or a URL.
+        truth: CSV, TSV, JSON Lines, JSON or Parquet, a row an image.
+        run: A run's id, its beginning or end, `latest` or `previous`; None takes the latest row
+            of each item.
+        compare: How to compare, by field, such as `{"total": "money", "vendor": "text:0.8"}`;
+            other fields are compared by their types.
+        renamed: Columns of the truth by the field that they are about, where names differ.
+        key: The truth's column of item ids, image URIs or file names; None looks for it.
+        skip_blank: Whether a blank truth says nothing; else it says that the answer is nothing.
+        unchecked: Whether rows count that a column `checked` does not mark.
+        worst: How many wrong answers of each field to keep as examples, from 0 on.
+
+    Raises:
+        ConfigError: The truth cannot be read or matched, or an option names what is not there.
+        OutputError: It is no output folder, or cannot be read.
+    """
+    how = Judgement(
+        compare=compare or {},
+        renamed=renamed or {},
+        key=key,
+        skip_blank=skip_blank,
+        unchecked=unchecked,
+        worst=worst,
+    )
+    return judge(read_chosen(output, run), read_truth(truth, unchecked=unchecked), how)
+
+
+def judge(rows: Rows, truth: Truth, how: Judgement) -> Evaluation:
+    """Judge rows that are read already.
+
+    Raises:
+        ConfigError: As for `evaluate`.
+    """
+    ids, uris = (rows.table[name].to_pylist() for name in ("item_id", "image_uri"))
+    matching = match_rows(truth, ids, uris, key=how.key)
+    found = rows.table.take(pa.array([place for _, place in matching.pairs], pa.int64()))
+    matched = _Matched(
+        found,
+        pc.not_equal(found["status"], "ok").to_pylist(),
+        None if found["cost_usd"].null_count else found["cost_usd"].to_pylist(),
+    )
+    true_places = [place for place, _ in matching.pairs]
+    judged, scores = {}, []
+    for field, column in _judged_fields(rows, truth, how):
+        values = truth.columns[column]
+        each = _judge_field(field, [values[place] for place in true_places], matched, how)
+        judged[field.name] = each
+        scores.append(_score(field.name, column, each, matched, worst=how.worst))
+    if not any(score.rows for score in scores):
+        raise ConfigError(f"{truth.file}: its matched rows say nothing about any field")
+    count, errors = found.num_rows, sum(matched.errors)
+    right = _right_rows(list(judged.values()))
+    return Evaluation(
+        output=rows.output,
+        label=rows.label,
+        truth=truth.file,
+        matching=matching,
+        unchecked=truth.unchecked,
+        rows=count,
+        errors=errors,
+        coverage=wilson(count - errors, count),
+        right=right,
+        accuracy=wilson(right, count),
+        cost_usd=None if matched.costs is None else sum(matched.costs),
+        from_ledger=sum(found["from_ledger"].to_pylist()),
+        fields=scores,
+        judged=judged,
+        item_ids=found["item_id"].to_pylist(),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Matched:
+    """Rows that have a truth: the table, which are errors, and what they cost if all tell it."""
+
+    table: pa.Table
+    errors: Sequence[bool]
+    costs: Sequence[float] | None
+
+
+def _judged_fields(rows: Rows, truth: Truth, how: Judgement) -> list[tuple[Field, str]]:
+    fields = fields_of(rows.types)
+    names = [field.name for field in fields]
+    for option, wanted in (("--compare", how.compare), ("--map", how.renamed)):
+        for name in wanted:
+            if name not in names:
+                there = f"there are: {', '.join(names)}{nearest(name, names)}"
+                raise ConfigError(f"{option}: the answers have no field {name!r}; {there}")
+    found = [(field, _column(field, rows, truth, how)) for field in fields]
+    judged = [(field, column) for field, column in found if column is not None]
+    if not judged:
+        raise ConfigError(
+            f"{truth.file}: none of its columns ({', '.join(truth.columns)}) is a field of the "
+            f"answers ({', '.join(names)}); name one with --map COLUMN=FIELD"
+        )
+    return judged
+
+
+def _column(field: Field, rows: Rows, truth: Truth, how: Judgement) -> str | None:
+    """The truth's column about a field: renamed, of its name, or of its name in one object."""
+    if field.name in how.renamed:
+        truth.column(how.renamed[field.name])
+        return how.renamed[field.name]
+    path = ".".join(field.path)
+    if path in how.renamed:
+        return how.renamed[path]
+    for name in dict.fromkeys((field.name, path)):
+        if name in truth.columns:
+            return name
+    within = [
+        name
+        for name in truth.columns
+        if name.endswith(f".{path}") and "." not in (head := name[: -len(path) - 1])
+        if head not in rows.types
+    ]
+    if len(within) > 1:
+        raise ConfigError(
+            f"{truth.file}: the truth of {path!r} may be {' or '.join(within)}; "
+            f"choose with --map {within[0]}={path}"
+        )
+    return within[0] if within else None
+
+
+def _judge_field(field: Field, true: Sequence[Any], matched: _Matched, how: Judgement) -> Judged:
+    errors, column = matched.errors, matched.table[field.path[0]].to_pylist()
+    comparer = _comparer(field, true, how)
+    places, truths, answers, matches = [], [], [], []
+    for place, (cell, value) in enumerate(zip(true, column, strict=True)):
+        truth = field.true_value(cell, comparer)
+        if truth is UNKNOWN or (how.skip_blank and is_blank(truth)):
+            continue
+        answer = None if errors[place] else field.within(value)
+        places.append(place)
+        truths.append(None if is_blank(truth) else truth)
+        answers.append(answer)
+        matches.append(comparer.compare(truth, answer))
+    right = [
+        comparer.is_right(match) and not errors[place]
+        for place, match in zip(places, matches, strict=True)
+    ]
+    return Judged(comparer, places, truths, answers, matches, right)
+
+
+def _comparer(field: Field, true: Sequence[Any], how: Judgement) -> Comparer:
+    if field.name in how.compare:
+        where = f"--compare {field.name}"
+        return fitted(parse_comparer(how.compare[field.name], where=where), field.type)
+    comparer = comparer_for(field.type)
+    if comparer.kind is Kind.TEXT and is_transcript(true):
+        return Comparer(Kind.WORDS)
+    return comparer
+
+
+def _score(name: str, column: str, judged: Judged, matched: _Matched, *, worst: int) -> FieldScore:
+    errors, costs = matched.errors, matched.costs
+    rows, right = len(judged.places), sum(judged.right)
+    paid = None if costs is None else sum(costs[place] for place in judged.places)
+    comparer = judged.comparer
+    hits, wanted, given = (
+        sum(getattr(match, part) for match in judged.matches)
+        for part in ("hits", "wanted", "given")
+    )
+    return FieldScore(
+        field=name,
+        compared_as=str(comparer),
+        truth_column=column,
+        rows=rows,
+        answered=sum(not is_blank(answer) for answer in judged.answers),
+        right=right,
+        errors=sum(errors[place] for place in judged.places),
+        accuracy=wilson(right, rows),
+        mean_score=sum(_earned(judged, errors)) / rows if rows else 0.0,
+        recall=_share(hits, wanted) if comparer.has_parts else None,
+        precision=_share(hits, given) if comparer.has_parts else None,
+        f1=_share(2 * hits, wanted + given) if comparer.has_parts else None,
+        found=hits,
+        wanted=wanted,
+        cost_per_right_usd=paid / right if paid is not None and right else None,
+        unreadable=sum(not comparer.can_read(truth) for truth in _wrong_truths(judged)),
+        confusion=confusion(judged, errors) if comparer.kind in _CLASSES else {},
+        worst=_worst(judged, matched, worst),
+    )
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else 1.0
+
+
+def _earned(judged: Judged, errors: Sequence[bool]) -> list[float]:
+    scores = zip(judged.places, judged.matches, strict=True)
+    return [0.0 if errors[place] else match.score for place, match in scores]
+
+
+def _wrong_truths(judged: Judged) -> list[Any]:
+    return [truth for truth, right in zip(judged.truths, judged.right, strict=True) if not right]
+
+
+def _worst(judged: Judged, matched: _Matched, most: int) -> Sequence[Example]:
+    table, errors = matched.table, matched.errors
+    scores = _earned(judged, errors)
+    # Errors are told of elsewhere: a wrong answer teaches more.
+    wrong = sorted(
+        (errors[place], scores[number], number)
+        for number, place in enumerate(judged.places)
+        if not judged.right[number]
+    )
+    examples = []
+    for is_error, score, number in wrong[:most]:
+        row = judged.places[number]
+        item_id, image_uri, code = (
+            table[name][row].as_py() for name in ("item_id", "image_uri", "error_code")
+        )
+        answer = None if is_error else judged.answers[number]
+        examples.append(Example(item_id, image_uri, judged.truths[number], answer, score, code))
+    return examples
+
+
+def _right_rows(judged: Sequence[Judged]) -> int:
+    wrong = {
+        place
+        for each in judged
+        for place, right in zip(each.places, each.right, strict=True)
+        if not right
+    }
+    seen = {place for each in judged for place in each.places}
+    return len(seen - wrong)
