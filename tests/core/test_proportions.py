@@ -1,7 +1,7 @@
 import pytest
 
 from vision_pipeline.core.forecast import Interval
-from vision_pipeline.core.proportions import chance_of_change, paired_gain, wilson
+from vision_pipeline.core.proportions import allotted, chance_of_change, paired_gain, wilson
 
 
 def bounds(interval):
@@ -52,3 +52,10 @@ def test_many_changes_are_taken_as_normal():
     exact = chance_of_change(470, 530)
     assert chance_of_change(471, 531) == pytest.approx(exact, rel=0.02)
     assert chance_of_change(1000, 1000) == 1
+
+
+def test_draws_are_allotted_in_proportion_and_one_at_least():
+    assert allotted({"a": 90, "b": 9, "c": 1}, 10) == {"a": 8, "b": 1, "c": 1}
+    assert allotted({"a": 50, "b": 50}, 10) == {"a": 5, "b": 5}
+    assert allotted({"a": 1, "b": 5, "c": 3}, 2) == {"b": 1, "c": 1}
+    assert allotted({"a": 2, "b": 1}, 9) == {"a": 2, "b": 1}

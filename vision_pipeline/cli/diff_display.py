@@ -106,14 +106,13 @@ def _cells(console: Console, difference: Difference, most: int) -> None:
         ("error", each.item_id, each.before or "(answered)", each.after or "(answered)")
         for each in difference.errors[:most]
     ]
-    if not cells:
-        return
-    table = Table(box=None, pad_edge=False)
-    for head in ("field", "item", "before", "after"):
-        table.add_column(head, overflow="fold")
-    for row in cells:
-        table.add_row(*(Text(plain(cell)) for cell in row))
-    console.print(table)
+    if cells:
+        table = Table(box=None, pad_edge=False)
+        for head in ("field", "item", "before", "after"):
+            table.add_column(head, overflow="fold")
+        for row in cells:
+            table.add_row(*(Text(plain(cell)) for cell in row))
+        console.print(table)
     left = difference.changed + len(difference.errors) - len(cells)
     if left:
         say(console, f"and {left} more: --show N, --json or --html FILE")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
@@ -115,16 +115,18 @@ class Comparer:
 
 def is_blank(value: Any) -> bool:  # noqa: ANN401
     """Whether a value says nothing: None, blank text, an empty list."""
+    if value is None:
+        return True
     if isinstance(value, str):
         return not value or value.isspace()
-    return value is None or (isinstance(value, Sequence) and not value)
+    return isinstance(value, list) and not value
 
 
 def as_text(value: Any) -> str:  # noqa: ANN401
     """A value as text; a list as lines."""
     if isinstance(value, str):
         return value
-    if isinstance(value, Sequence):
+    if isinstance(value, list):
         return "\n".join(map(as_text, value))
     return "" if value is None else str(value)
 
@@ -195,6 +197,8 @@ def _set(comparer: Comparer, truth: Any, answer: Any) -> Match:  # noqa: ANN401
 def _elements(comparer: Comparer, true: list[Any], found: list[Any]) -> Match:
     """Each element of the truth takes the best of the answer's that are right and still free."""
     by = comparer.element or Comparer(Kind.TEXT)
+    if true == found:
+        return of_parts(len(true), len(true), len(found))
     equal = Counter(map(_key, true)) & Counter(map(_key, found))
     missing, free = _without(true, equal), _without(found, equal)
     hits = equal.total()
@@ -230,7 +234,7 @@ def _key(element: Any) -> Any:  # noqa: ANN401  (equal elements have equal keys,
 def _listed(value: Any) -> list[Any]:  # noqa: ANN401
     if is_blank(value):
         return []
-    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    return value if isinstance(value, list) else [value]
 
 
 def read_boolean(value: Any) -> bool | None:  # noqa: ANN401

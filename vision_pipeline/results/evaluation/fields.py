@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -54,7 +54,7 @@ class Field:
 
         Where elements tell other parts and not this one, it is unknown.
         """
-        if not self.element_key or not isinstance(value, Sequence) or isinstance(value, str):
+        if not self.element_key or not isinstance(value, list):
             return value
         objects = [element for element in value if isinstance(element, Mapping)]
         if objects and not any(self.element_key in element for element in objects):

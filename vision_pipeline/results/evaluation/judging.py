@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vision_pipeline.core.comparing.comparers import Comparer, Kind, is_blank
+from vision_pipeline.core.comparing.matches import Match
 from vision_pipeline.core.comparing.spelling import parse_comparer
 from vision_pipeline.core.errors import ConfigError
 from vision_pipeline.core.proportions import wilson
@@ -197,6 +198,7 @@ def _column(field: Field, rows: Rows, truth: Truth, how: Judgement) -> str | Non
 def _judge_field(field: Field, true: Sequence[Any], matched: _Matched, how: Judgement) -> Judged:
     errors, column = matched.errors, matched.table[field.path[0]].to_pylist()
     comparer = _comparer(field, true, how)
+    compare = comparer.compare if comparer.has_parts else _remembering(comparer)
     places, truths, answers, matches = [], [], [], []
     for place, (cell, value) in enumerate(zip(true, column, strict=True)):
         truth = field.true_value(cell, comparer)
@@ -206,12 +208,29 @@ def _judge_field(field: Field, true: Sequence[Any], matched: _Matched, how: Judg
         places.append(place)
         truths.append(None if is_blank(truth) else truth)
         answers.append(answer)
-        matches.append(comparer.compare(truth, answer))
+        matches.append(compare(truth, answer))
     right = [
         comparer.is_right(match) and not errors[place]
         for place, match in zip(places, matches, strict=True)
     ]
     return Judged(comparer, places, truths, answers, matches, right)
+
+
+def _remembering(comparer: Comparer) -> Callable[[Any, Any], Match]:
+    """Most cells of a large table are alike: each pair is compared once."""
+    known: dict[tuple[type, Any, Any], Match] = {}
+
+    def compare(truth: Any, answer: Any) -> Match:  # noqa: ANN401
+        pair = (type(truth), truth, answer)
+        try:
+            found = known.get(pair)
+        except TypeError:  # an object cannot be looked up
+            return comparer.compare(truth, answer)
+        if found is None:
+            found = known[pair] = comparer.compare(truth, answer)
+        return found
+
+    return compare
 
 
 def _comparer(field: Field, true: Sequence[Any], how: Judgement) -> Comparer:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
 from vision_pipeline.core.errors import ConfigError
-from vision_pipeline.results.evaluation.truth import Truth
+from vision_pipeline.results.evaluation.truth import UNKNOWN, Truth
 
 _LONGEST_KEY_CHARS = 2000
 _SHOWN = 3
+_PROBED = 200  # rows of a column, before all of them are looked up
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,10 @@ def match_rows(
     """
     items = _Items(item_ids, image_uris)
     names = [name for name in truth.columns if "." not in name] if key is None else [key]
-    choices = [choice for name in names for choice in items.choices(name, truth.column(name))]
+    keys = {name: _keys(truth.column(name)) for name in names}
+    choices = [choice for name in names for choice in items.choices(name, keys[name], probe=True)]
+    if not choices:
+        choices = [each for name in names for each in items.choices(name, keys[name], probe=False)]
     most = max((len(choice.found) for choice in choices), default=0)
     if not most:
         raise ConfigError(_nothing_matches(truth, names, item_ids))
@@ -88,13 +92,16 @@ class _Items:
         }
         self.kinds = list(self._finders)
 
-    def choices(self, column: str, values: Sequence[Any]) -> list[_Choice]:
-        keys = [(place, str(value)) for place, value in enumerate(values) if _may_be_key(value)]
-        found = []
-        for by, find in self._finders.items():
-            each = {place: places for place, value in keys if (places := find(value))}
-            found.append(_Choice(column, by, each))
-        return found
+    def choices(self, column: str, keys: Mapping[int, str], *, probe: bool) -> list[_Choice]:
+        """What a column may name; with a probe, only where it does for some of its rows."""
+        some = list(keys.values())[:: max(1, len(keys) // _PROBED)]
+        return [
+            _Choice(
+                column, by, {place: found for place, key in keys.items() if (found := find(key))}
+            )
+            for by, find in self._finders.items()
+            if not probe or any(map(find, some))
+        ]
 
     def _nearest(self, value: str, places: tuple[int, ...]) -> tuple[int, ...]:
         """Of several items of one file name, those whose path goes on as the value does."""
@@ -114,6 +121,10 @@ def _places(names: Iterable[Iterable[str]]) -> dict[str, tuple[int, ...]]:
         for name in each:
             found[name] += (place,)
     return dict(found)
+
+
+def _keys(values: Sequence[Any]) -> dict[int, str]:
+    return {place: str(value) for place, value in enumerate(values) if _may_be_key(value)}
 
 
 def _may_be_key(value: Any) -> bool:  # noqa: ANN401
@@ -152,7 +163,11 @@ def _paired(truth: Truth, chosen: _Choice, item_ids: Sequence[str]) -> Matching:
             f"{truth.file}: several rows are about one item, by `{chosen.column}`: {named}; "
             "keep one row an item, or name another column with --key"
         )
-    missing = [str(value) for place, value in enumerate(values) if place not in chosen.found]
+    missing = [
+        f"(row {place + 1})" if value is UNKNOWN or value is None else str(value)
+        for place, value in enumerate(values)
+        if place not in chosen.found
+    ]
     extra = [name for place, name in enumerate(item_ids) if place not in often]
     return Matching(chosen.column, chosen.by, pairs, missing, extra)
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from vision_pipeline.core.comparing.comparers import Comparer
+from vision_pipeline.core.comparing.comparers import Comparer, Kind, is_blank, read_boolean
 from vision_pipeline.core.comparing.matches import Match
+from vision_pipeline.core.comparing.text import folded
 from vision_pipeline.core.errors import ConfigError
 from vision_pipeline.core.forecast import Interval
 from vision_pipeline.core.suggestions import nearest
@@ -253,18 +254,21 @@ class Evaluation:
 
 def confusion(judged: Judged, errors: Sequence[bool]) -> Mapping[tuple[str, str], int]:
     """How often each class was answered, by the true one, the most frequent first."""
-    spelled: dict[str, str] = {}
+    spelled: dict[str, str] = {}  # as the answers do
     for answer in judged.answers:
-        if answer is not None:
-            spelled.setdefault(_key(answer), str(answer))
+        if not is_blank(answer):
+            spelled.setdefault(_class(judged, answer), str(answer))
+
+    def label(value: Any) -> str:  # noqa: ANN401
+        return "(nothing)" if is_blank(value) else spelled.get(_class(judged, value), str(value))
+
     counts: Counter[tuple[str, str]] = Counter()
     rows = zip(judged.places, judged.truths, judged.answers, strict=True)
     for place, truth, answer in rows:
-        true = "(nothing)" if truth is None else spelled.get(_key(truth), str(truth))
-        given = "(nothing)" if answer is None else spelled[_key(answer)]
-        counts[true, "(error)" if errors[place] else given] += 1
+        counts[label(truth), "(error)" if errors[place] else label(answer)] += 1
     return dict(counts.most_common())
 
 
-def _key(value: Any) -> str:  # noqa: ANN401
-    return str(value).strip().casefold()
+def _class(judged: Judged, value: Any) -> str:  # noqa: ANN401
+    yes = read_boolean(value) if judged.comparer.kind is Kind.BOOLEAN else None
+    return folded(str(value)) or str(value) if yes is None else str(yes)
