@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from vision_pipeline.results import load
-from vision_pipeline.results.words import found_words, words
+from vision_pipeline.results import evaluate, load
 
-TRUTH = Path("data/samples/truth.jsonl")
+TRUTH = "data/samples/truth.jsonl"
 OUTPUT = "data/outputs/demo"
 SHOWN_CHARS = 24
 
@@ -20,33 +17,33 @@ SHOWN_CHARS = 24
 def main() -> None:
     """Print the demo's table against the truth of its samples."""
     frame = load(OUTPUT).set_index("item_id")
-    truth = [json.loads(line) for line in TRUTH.read_text("utf-8").splitlines()]
+    found = evaluate(OUTPUT, TRUTH, renamed={"text": "text_lines"})
+    cells = found.cells().query("field == 'text'")
     table = Table(title="what the emulator's OCR engine read", title_justify="left")
     for head in ("image", "status", "words found", "first line"):
         table.add_column(head)
-    found = total = 0
-    for entry in truth:
-        row = frame.loc[entry["image"]]
-        true_words = words("\n".join(entry["text_lines"]))
-        hits = found_words(true_words, words(row["text"] or ""))
-        found, total = found + hits, total + len(true_words)
-        first = (row["text"] or row["error_code"]).partition("\n")[0][:SHOWN_CHARS]
-        table.add_row(entry["image"], row["status"], f"{hits}/{len(true_words)}", first)
+    for cell in cells.itertuples():
+        row = frame.loc[cell.item_id]
+        told = row["text"] if row["status"] == "ok" else row["error_code"]
+        first = told.partition("\n")[0][:SHOWN_CHARS]
+        table.add_row(cell.item_id, row["status"], f"{cell.found}/{cell.wanted}", first)
     console = Console()
     console.print(table)
-    console.print(f"true words found: {found / total:.1%} ({found} of {total})", highlight=False)
+    text = found["text"]
+    console.print(
+        f"true words found: {text.recall:.1%} ({text.found} of {text.wanted})", highlight=False
+    )
     console.print(
         f"cost at the list price of the model that the emulator stands in for: "
-        f"{frame['cost_usd'].sum():.4f} USD",
+        f"{found.cost_usd:.4f} USD",
         highlight=False,
     )
     console.print(f"the table:    {OUTPUT}/results")
-    console.print(
+    for line in (
         f'in a notebook:  from vision_pipeline.results import load; load("{OUTPUT}")',
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
-    )
+        f"judged again:   vision-pipeline evaluate {OUTPUT} --truth {TRUTH} --map text_lines=text",
+    ):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import pytest
 from vision_pipeline.core.comparing.comparers import Comparer, Kind
 from vision_pipeline.core.comparing.matches import Match
 from vision_pipeline.core.comparing.spelling import parse_comparer
+from vision_pipeline.core.comparing.text import words
 from vision_pipeline.core.errors import ConfigError
 
 NUMBERS = Comparer(Kind.NUMBER)
@@ -83,6 +84,11 @@ def test_nothing_fits_nothing_alone(kind):
 def test_words_are_counted_as_often_as_they_stand():
     match = Comparer(Kind.WORDS).compare("a a b", "a b c")
     assert match == Match(pytest.approx(2 / 3), hits=2, wanted=3, given=3)
+
+
+def test_words_are_runs_of_letters_and_digits_without_case():
+    true = words("Total: RM9.75 \u2014 GST_ID café")
+    assert list(true) == ["total", "rm9", "75", "gst", "id", "café"]
 
 
 def test_an_element_takes_the_best_free_one_that_is_right():

@@ -150,4 +150,5 @@ def test_the_page_holds_pictures_choices_and_nothing_that_runs_from_an_answer(ou
     assert "no picture here: /images/b.jpg" in page
     assert "<option selected>card</option>" in page
     assert page.count("<script>") == 1
+    assert 'const rows = [{"item_id": "a.jpg", "image_uri": "/images/a.jpg", "vendor": ' in page
     assert "alert(1)</script>" not in page

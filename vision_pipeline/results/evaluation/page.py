@@ -118,6 +118,7 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.policies["json.dumps_kwargs"] = {"sort_keys": False}  # columns keep their order
     made.filters |= {"share": _share, "cell": _cell, "usd": _usd, "points": _points}
     return made
 
