@@ -37,6 +37,7 @@ def test_an_evaluation_is_shown(command, output, truth):
     for told in (
         f"4 rows matched by item_id (`image` of {truth}); of {output}: latest row of each item",
         "only in the truth: 1: z.jpg",
+        "truths: vendor from `truth.vendor`, day from `truth.day`",
         "answered: 75.0% [30.1, 95.4] of the rows; 1 errors count as wrong",
         "right in every field: 25.0% [4.6, 69.9] (1 of 4)",
         "labels: found 75.0% (6 of 8), 100.0% of what was found is true",

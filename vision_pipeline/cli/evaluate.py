@@ -130,7 +130,6 @@ def _evaluate(
         renamed={field: column for column, field in pairs("--map", rename).items()},
         key=key,
         skip_blank=skip_blank,
-        unchecked=unchecked,
         worst=worst,
     )
     least = shares("--min", minimum)

@@ -69,6 +69,13 @@ def matched_lines(evaluation: Evaluation) -> list[str]:
             shown = ", ".join(names[:_SHOWN_KEYS])
             more = ", …" if len(names) > _SHOWN_KEYS else ""
             lines.append(f"{where}: {len(names)}: {shown}{more}")
+    renamed = [
+        f"{each.field} from `{each.truth_column}`"
+        for each in evaluation.fields
+        if each.truth_column != each.field and "[]" not in each.field
+    ]
+    if renamed:
+        lines.append(f"truths: {', '.join(renamed)}")
     if evaluation.unchecked:
         lines.append(f"not checked yet, and left out: {evaluation.unchecked} rows of the truth")
     return lines

@@ -75,7 +75,7 @@ def test_these_are_wrong(spelled, truth, answer):
 @pytest.mark.parametrize("kind", list(Kind))
 def test_nothing_fits_nothing_alone(kind):
     comparer = Comparer(kind)
-    for nothing in (None, " ", []):
+    for nothing in (None, " ", [], float("nan")):
         assert right(comparer, nothing, None)
         assert not right(comparer, nothing, "something")
         assert not right(comparer, "something", nothing)
@@ -109,6 +109,26 @@ def test_a_struct_scores_the_share_of_its_fields():
     assert LINE.compare(truth, truth | {"price": 9}) == Match(0.5)
     assert LINE.compare(truth, "Tea") == Match(0.0)
     assert Comparer(Kind.STRUCT).compare({}, {"other": 1}) == Match(0.0)
+
+
+def test_what_the_truth_shows_of_its_convention_settles_what_is_not_clear():
+    day_first = Comparer(Kind.DATE).taught(["03/04/2018", "25/12/2018", "2018-05-06", "", None])
+    assert day_first.convention == "day first"
+    assert right(day_first, "03/04/2018", date(2018, 4, 3))
+    assert not right(day_first, "03/04/2018", date(2018, 3, 4))
+    assert right(day_first, "12/25/2018", date(2018, 12, 25))
+    comma = Comparer(Kind.MONEY).taught(["1.234", "5,50 €", 7.5])
+    assert right(comma, "1.234", 1234)
+    assert not right(comma, "1.234", 1.234)
+    assert right(Comparer(Kind.NUMBER).taught(["9.75"]), "1,234", 1234)
+
+
+@pytest.mark.parametrize(
+    "truths", [["03/04/2018"], ["25/12/2018", "12/25/2018"], [date(2018, 1, 2)], []]
+)
+def test_a_truth_that_shows_no_convention_leaves_both(truths):
+    assert Comparer(Kind.DATE).taught(truths) == Comparer(Kind.DATE)
+    assert Comparer(Kind.TEXT).taught(truths) == Comparer(Kind.TEXT)
 
 
 def test_what_a_kind_cannot_read_is_told():

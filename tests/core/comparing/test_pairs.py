@@ -106,7 +106,7 @@ OTHER_MONEY = [
     ("--5", 5),
     ("5", True),
     (float("inf"), 5),
-    (float("nan"), 5),
+    ("1" * 61, 5),
 ]
 SAME_COMPANIES = [
     ("EDEN IMPRESSION SDN BHD", "Eden Impression Sdn. Bhd."),

@@ -181,7 +181,6 @@ def test_what_a_row_does_not_tell_is_not_judged(output, tmp_path):
         "total": 1,
         "lines": 1,
         "lines[].name": 1,
-        "lines[].price": 0,
     }
     assert found.right == 2
 
@@ -248,6 +247,13 @@ def test_a_truth_about_no_field_is_refused(output, tmp_path):
     rows = [{"item_id": "a.jpg"}, {"item_id": "z.jpg", "total": 3}]
     with pytest.raises(ConfigError, match="its matched rows say nothing"):
         evaluate(output, write_lines(tmp_path / "t.jsonl", rows))
+
+
+def test_an_output_behind_a_url_is_judged_too(tmp_path):
+    outputs = Outputs("memory://judged/out")
+    output = write_two_runs(outputs)
+    truth = write_lines(tmp_path / "t.jsonl", [{"item_id": "d.jpg", "total": 30.4}])
+    assert evaluate(output, truth).right == 1
 
 
 def test_no_output_folder_is_refused(tmp_path, truth):

@@ -21,6 +21,11 @@ def test_other_marks_between_columns_are_told_by_the_head(tmp_path, name, mark):
     assert read_truth(file).columns == {"a": [f"1,5{mark}x"], "b": ["2"]}
 
 
+def test_rows_that_end_early_stay_in_their_columns(tmp_path):
+    file = written(tmp_path, "t.csv", "a,b\n1\n\n")
+    assert read_truth(file).columns == {"a": ["1"], "b": [""]}
+
+
 def test_parts_of_objects_have_dotted_names(tmp_path):
     file = written(tmp_path, "t.jsonl", '{"a": {"b": {"c": 1}}}\n\n{"d": null}\n')
     columns = read_truth(file).columns
@@ -44,9 +49,12 @@ def test_only_checked_rows_count_unless_all_are_wanted(tmp_path):
     [
         ("t.txt", "a", "not a truth by its ending; allowed: .csv"),
         ("t.csv", "a,b\n", "no rows"),
-        ("t.csv", "", "cannot be read"),
+        ("t.csv", "", "no rows"),
+        ("t.csv", "a,b,a\n1,2,3\n", "several columns are called 'a'"),
+        ("t.csv", 'a,b\n"1,2\n', "cannot be read"),
         ("t.csv", b"a\n\xff\n", "cannot be read"),
         ("t.csv", "a,checked\n1,\n", "no row is checked; .*--unchecked"),
+        ("t.csv", "a,b\n1,2\n1,2,3\n", "line 3: 3 cells, of 2 columns"),
         ("t.jsonl", '{"a": 1}\n{"a"\n', "line 2: not JSON"),
         ("t.jsonl", "[1]\n", "line 1: not an object"),
         ("t.json", '{"a": 1}', "not an array of objects"),

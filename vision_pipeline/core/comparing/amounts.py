@@ -28,6 +28,7 @@ _POINT = re.compile(r"(?:\d{1,3}([, '])\d{3}(?:\1\d{3})*|\d{1,2}(?:,\d{2})+,\d{3
 _SWAP = str.maketrans(".,", ",.")
 _ALIKE = str.maketrans("\u2212\u2013\u2019`\u066b\u066c", "--''.,")  # minus, marks of Arabic
 _UNGROUPED = str.maketrans("", "", ", '")
+_LONGEST_CHARS = 60
 _MINUS = {"-", "()"}
 
 
@@ -60,7 +61,7 @@ def read_amount(value: object) -> Amount:
             return NO_AMOUNT
         exact = Decimal(str(value))
         return Amount({"point": exact, "comma": exact})
-    if not isinstance(value, str):
+    if not isinstance(value, str) or len(value) > _LONGEST_CHARS:
         return NO_AMOUNT
     text = unicodedata.normalize("NFKC", value).translate(_ALIKE)
     text = _NO_CENTS.sub("", text).casefold().strip()

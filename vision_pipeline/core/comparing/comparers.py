@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from vision_pipeline.core.comparing.amounts import read_amount
 from vision_pipeline.core.comparing.dates import read_dates, read_moment
+from vision_pipeline.core.comparing.elements import distinct, match_elements
 from vision_pipeline.core.comparing.matches import RIGHT, WRONG, Match, of_parts
-from vision_pipeline.core.comparing.readings import agree
+from vision_pipeline.core.comparing.readings import agree, convention_of
 from vision_pipeline.core.comparing.text import folded, similarity, words
+
+Meaning = TypeVar("Meaning")
 
 
 class Kind(StrEnum):
@@ -55,6 +57,8 @@ class Comparer:
         is_relative: Whether the difference is a part of the true number.
         element: How the elements of a set or list are compared; those that are right are hits.
         leaves: How the fields of a struct are compared.
+        convention: How the truth writes dates or numbers, "" where that is not known: of its
+            meanings only this one counts, where it has it.
     """
 
     kind: Kind
@@ -62,6 +66,7 @@ class Comparer:
     is_relative: bool = False
     element: Comparer | None = None
     leaves: Mapping[str, Comparer] = field(default_factory=dict)
+    convention: str = ""
 
     @property
     def least_score(self) -> float:
@@ -95,6 +100,20 @@ class Comparer:
         reads = _READERS.get(self.kind)
         return reads is None or is_blank(value) or reads(value)
 
+    def taught(self, truths: Iterable[Any]) -> Comparer:
+        """The same with the convention that true values, taken together, show."""
+        if self.kind not in _CONVENTIONS:
+            return self
+        reads, among = _CONVENTIONS[self.kind]
+        texts = {truth for truth in truths if isinstance(truth, str)}
+        return replace(self, convention=convention_of(map(reads, texts), among))
+
+    def meant(self, readings: Mapping[str, Meaning]) -> Mapping[str, Meaning]:
+        """What a truth means, of all that it may mean."""
+        if self.convention in readings:
+            return {self.convention: readings[self.convention]}
+        return readings
+
     def is_near(self, true: Decimal, found: Decimal) -> bool:
         """Whether two numbers differ by no more than the limit, rounding of floats aside."""
         size = abs(float(true))
@@ -114,12 +133,12 @@ class Comparer:
 
 
 def is_blank(value: Any) -> bool:  # noqa: ANN401
-    """Whether a value says nothing: None, blank text, an empty list."""
+    """Whether a value says nothing: None, blank text, an empty list, NaN."""
     if value is None:
         return True
     if isinstance(value, str):
         return not value or value.isspace()
-    return isinstance(value, list) and not value
+    return bool(value == [] or value != value)  # noqa: PLR0124  (as only NaN does)
 
 
 def as_text(value: Any) -> str:  # noqa: ANN401
@@ -128,7 +147,7 @@ def as_text(value: Any) -> str:  # noqa: ANN401
         return value
     if isinstance(value, list):
         return "\n".join(map(as_text, value))
-    return "" if value is None else str(value)
+    return "" if is_blank(value) else str(value)
 
 
 def _exact(_: Comparer, truth: Any, answer: Any) -> bool:  # noqa: ANN401
@@ -147,16 +166,17 @@ def _boolean(_: Comparer, truth: Any, answer: Any) -> bool:  # noqa: ANN401
 
 
 def _number(comparer: Comparer, truth: Any, answer: Any) -> bool:  # noqa: ANN401
-    return agree(_numbers(truth), _numbers(answer), comparer.is_near)
+    return agree(comparer.meant(_numbers(truth)), _numbers(answer), comparer.is_near)
 
 
 def _money(comparer: Comparer, truth: Any, answer: Any) -> bool:  # noqa: ANN401
     true, found = read_amount(truth), read_amount(answer)
-    return true.may_be_in(found) and agree(true.values, found.values, comparer.is_near)
+    values = comparer.meant(true.values)
+    return true.may_be_in(found) and agree(values, found.values, comparer.is_near)
 
 
-def _date(_: Comparer, truth: Any, answer: Any) -> bool:  # noqa: ANN401
-    return agree(read_dates(truth), read_dates(answer))
+def _date(comparer: Comparer, truth: Any, answer: Any) -> bool:  # noqa: ANN401
+    return agree(comparer.meant(read_dates(truth)), read_dates(answer))
 
 
 def _datetime(comparer: Comparer, truth: Any, answer: Any) -> bool:  # noqa: ANN401
@@ -191,44 +211,17 @@ def _list(comparer: Comparer, truth: Any, answer: Any) -> Match:  # noqa: ANN401
 
 
 def _set(comparer: Comparer, truth: Any, answer: Any) -> Match:  # noqa: ANN401
-    return _elements(comparer, _distinct(_listed(truth)), _distinct(_listed(answer)))
+    return _elements(comparer, distinct(_listed(truth)), distinct(_listed(answer)))
 
 
 def _elements(comparer: Comparer, true: list[Any], found: list[Any]) -> Match:
-    """Each element of the truth takes the best of the answer's that are right and still free."""
     by = comparer.element or Comparer(Kind.TEXT)
-    if true == found:
-        return of_parts(len(true), len(true), len(found))
-    equal = Counter(map(_key, true)) & Counter(map(_key, found))
-    missing, free = _without(true, equal), _without(found, equal)
-    hits = equal.total()
-    for element in missing:
-        matches = [(by.compare(element, each), place) for place, each in enumerate(free)]
-        right = [(match.score, place) for match, place in matches if by.is_right(match)]
-        if right:
-            free.pop(max(right)[1])
-            hits += 1
-    return of_parts(hits, len(true), len(found))
 
+    def nearness(truth: Any, answer: Any) -> float | None:  # noqa: ANN401
+        match = by.compare(truth, answer)
+        return match.score if by.is_right(match) else None
 
-def _without(elements: list[Any], taken: Counter[Any]) -> list[Any]:
-    left = Counter(taken)
-    kept = []
-    for element in elements:
-        key = _key(element)
-        if left[key]:
-            left[key] -= 1
-        else:
-            kept.append(element)
-    return kept
-
-
-def _distinct(elements: list[Any]) -> list[Any]:
-    return list({_key(element): element for element in elements}.values())
-
-
-def _key(element: Any) -> Any:  # noqa: ANN401  (equal elements have equal keys, and hash)
-    return folded(element) or element if isinstance(element, str) else repr(element)
+    return match_elements(true, found, nearness)
 
 
 def _listed(value: Any) -> list[Any]:  # noqa: ANN401
@@ -269,4 +262,12 @@ _READERS: Mapping[Kind, Callable[[Any], bool]] = {
     Kind.MONEY: lambda value: bool(read_amount(value).values),
     Kind.DATE: lambda value: bool(read_dates(value)),
     Kind.DATETIME: lambda value: bool(read_dates(value)),
+}
+_SIDES = ("point", "comma")
+_DAY_OR_MONTH = ("day first", "month first")
+_CONVENTIONS: Mapping[Kind, tuple[Callable[[Any], Mapping[str, Any]], Collection[str]]] = {
+    Kind.NUMBER: (_numbers, _SIDES),
+    Kind.MONEY: (lambda value: read_amount(value).values, _SIDES),
+    Kind.DATE: (read_dates, _DAY_OR_MONTH),
+    Kind.DATETIME: (read_dates, _DAY_OR_MONTH),
 }

@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TypeVar
 
 Value = TypeVar("Value")
+
+
+def convention_of(texts: Iterable[Mapping[str, Value]], among: Collection[str]) -> str:
+    """The one convention that all texts can follow, where at least one of them shows it, or "".
+
+    Args:
+        texts: The meanings of each by convention; those without any count for nothing.
+        among: The conventions to tell apart; a text that follows none of them tells nothing.
+    """
+    left = set(among)
+    for meanings in texts:
+        left &= (meanings.keys() & set(among)) or set(among)
+    return left.pop() if len(left) == 1 else ""
 
 
 def agree(

@@ -14,7 +14,7 @@ _WORD = re.compile(r"[^\W_]+")
 _BETWEEN = re.compile(r"[\W_]+")
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def folded(text: str) -> str:
     """A text without case, spaces and punctuation, but what parts two digits: 1.5 is not 15."""
     parts = _BETWEEN.split(unicodedata.normalize("NFKC", text).casefold().replace("&", " and "))

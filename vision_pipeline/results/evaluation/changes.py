@@ -137,7 +137,7 @@ class Difference:
 
     def __getitem__(self, name: str) -> FieldChanges:
         """One field's changes."""
-        return next(each for each in self.fields if each.field == name)
+        return {each.field: each for each in self.fields}[name]
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""

@@ -69,7 +69,6 @@ def diff(  # noqa: PLR0913  (options of a notebook's function, by name)
         renamed=renamed or {},
         key=key,
         skip_blank=skip_blank,
-        unchecked=unchecked,
         worst=0,
     )
     true = None if truth is None else read_truth(truth, unchecked=unchecked)

@@ -26,14 +26,10 @@ from vision_pipeline.results.evaluation.matching import match_rows
 from vision_pipeline.results.evaluation.rows import Rows, read_chosen
 from vision_pipeline.results.evaluation.scores import (
     Evaluation,
-    Example,
-    FieldScore,
     Judged,
-    confusion,
 )
+from vision_pipeline.results.evaluation.scoring import Matched, right_rows, score
 from vision_pipeline.results.evaluation.truth import UNKNOWN, Truth, read_truth
-
-_CLASSES = frozenset({Kind.ENUM, Kind.BOOLEAN})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +41,6 @@ class Judgement:
         renamed: Columns of the truth by the field that they are about.
         key: The truth's column that names the item; None looks for it.
         skip_blank: Whether a blank truth says nothing, instead of that the answer is nothing.
-        unchecked: Whether rows count that a column `checked` does not mark.
         worst: How many examples of each field to show.
     """
 
@@ -53,7 +48,6 @@ class Judgement:
     renamed: Mapping[str, str]
     key: str | None = None
     skip_blank: bool = False
-    unchecked: bool = False
     worst: int = 3
 
 
@@ -93,7 +87,6 @@ def evaluate(  # noqa: PLR0913  (options of a notebook's function, by name)
         renamed=renamed or {},
         key=key,
         skip_blank=skip_blank,
-        unchecked=unchecked,
         worst=worst,
     )
     return judge(read_chosen(output, run), read_truth(truth, unchecked=unchecked), how)
@@ -108,7 +101,7 @@ def judge(rows: Rows, truth: Truth, how: Judgement) -> Evaluation:
     ids, uris = (rows.table[name].to_pylist() for name in ("item_id", "image_uri"))
     matching = match_rows(truth, ids, uris, key=how.key)
     found = rows.table.take(pa.array([place for _, place in matching.pairs], pa.int64()))
-    matched = _Matched(
+    matched = Matched(
         found,
         pc.not_equal(found["status"], "ok").to_pylist(),
         None if found["cost_usd"].null_count else found["cost_usd"].to_pylist(),
@@ -118,12 +111,13 @@ def judge(rows: Rows, truth: Truth, how: Judgement) -> Evaluation:
     for field, column in _judged_fields(rows, truth, how):
         values = truth.columns[column]
         each = _judge_field(field, [values[place] for place in true_places], matched, how)
-        judged[field.name] = each
-        scores.append(_score(field.name, column, each, matched, worst=how.worst))
-    if not any(score.rows for score in scores):
+        if each.places:
+            judged[field.name] = each
+            scores.append(score(field.name, column, each, matched, worst=how.worst))
+    if not scores:
         raise ConfigError(f"{truth.file}: its matched rows say nothing about any field")
     count, errors = found.num_rows, sum(matched.errors)
-    right = _right_rows(list(judged.values()))
+    right = right_rows(list(judged.values()))
     return Evaluation(
         output=rows.output,
         label=rows.label,
@@ -141,15 +135,6 @@ def judge(rows: Rows, truth: Truth, how: Judgement) -> Evaluation:
         judged=judged,
         item_ids=found["item_id"].to_pylist(),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Matched:
-    """Rows that have a truth: the table, which are errors, and what they cost if all tell it."""
-
-    table: pa.Table
-    errors: Sequence[bool]
-    costs: Sequence[float] | None
 
 
 def _judged_fields(rows: Rows, truth: Truth, how: Judgement) -> list[tuple[Field, str]]:
@@ -195,9 +180,9 @@ def _column(field: Field, rows: Rows, truth: Truth, how: Judgement) -> str | Non
     return within[0] if within else None
 
 
-def _judge_field(field: Field, true: Sequence[Any], matched: _Matched, how: Judgement) -> Judged:
+def _judge_field(field: Field, true: Sequence[Any], matched: Matched, how: Judgement) -> Judged:
     errors, column = matched.errors, matched.table[field.path[0]].to_pylist()
-    comparer = _comparer(field, true, how)
+    comparer = _comparer(field, true, how).taught(true)
     compare = comparer.compare if comparer.has_parts else _remembering(comparer)
     places, truths, answers, matches = [], [], [], []
     for place, (cell, value) in enumerate(zip(true, column, strict=True)):
@@ -241,78 +226,3 @@ def _comparer(field: Field, true: Sequence[Any], how: Judgement) -> Comparer:
     if comparer.kind is Kind.TEXT and is_transcript(true):
         return Comparer(Kind.WORDS)
     return comparer
-
-
-def _score(name: str, column: str, judged: Judged, matched: _Matched, *, worst: int) -> FieldScore:
-    errors, costs = matched.errors, matched.costs
-    rows, right = len(judged.places), sum(judged.right)
-    paid = None if costs is None else sum(costs[place] for place in judged.places)
-    comparer = judged.comparer
-    hits, wanted, given = (
-        sum(getattr(match, part) for match in judged.matches)
-        for part in ("hits", "wanted", "given")
-    )
-    return FieldScore(
-        field=name,
-        compared_as=str(comparer),
-        truth_column=column,
-        rows=rows,
-        answered=sum(not is_blank(answer) for answer in judged.answers),
-        right=right,
-        errors=sum(errors[place] for place in judged.places),
-        accuracy=wilson(right, rows),
-        mean_score=sum(_earned(judged, errors)) / rows if rows else 0.0,
-        recall=_share(hits, wanted) if comparer.has_parts else None,
-        precision=_share(hits, given) if comparer.has_parts else None,
-        f1=_share(2 * hits, wanted + given) if comparer.has_parts else None,
-        found=hits,
-        wanted=wanted,
-        cost_per_right_usd=paid / right if paid is not None and right else None,
-        unreadable=sum(not comparer.can_read(truth) for truth in _wrong_truths(judged)),
-        confusion=confusion(judged, errors) if comparer.kind in _CLASSES else {},
-        worst=_worst(judged, matched, worst),
-    )
-
-
-def _share(part: int, whole: int) -> float:
-    return part / whole if whole else 1.0
-
-
-def _earned(judged: Judged, errors: Sequence[bool]) -> list[float]:
-    scores = zip(judged.places, judged.matches, strict=True)
-    return [0.0 if errors[place] else match.score for place, match in scores]
-
-
-def _wrong_truths(judged: Judged) -> list[Any]:
-    return [truth for truth, right in zip(judged.truths, judged.right, strict=True) if not right]
-
-
-def _worst(judged: Judged, matched: _Matched, most: int) -> Sequence[Example]:
-    table, errors = matched.table, matched.errors
-    scores = _earned(judged, errors)
-    # Errors are told of elsewhere: a wrong answer teaches more.
-    wrong = sorted(
-        (errors[place], scores[number], number)
-        for number, place in enumerate(judged.places)
-        if not judged.right[number]
-    )
-    examples = []
-    for is_error, score, number in wrong[:most]:
-        row = judged.places[number]
-        item_id, image_uri, code = (
-            table[name][row].as_py() for name in ("item_id", "image_uri", "error_code")
-        )
-        answer = None if is_error else judged.answers[number]
-        examples.append(Example(item_id, image_uri, judged.truths[number], answer, score, code))
-    return examples
-
-
-def _right_rows(judged: Sequence[Judged]) -> int:
-    wrong = {
-        place
-        for each in judged
-        for place, right in zip(each.places, each.right, strict=True)
-        if not right
-    }
-    seen = {place for each in judged for place in each.places}
-    return len(seen - wrong)

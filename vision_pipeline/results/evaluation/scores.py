@@ -154,7 +154,7 @@ class Evaluation:
 
     def __getitem__(self, name: str) -> FieldScore:
         """One field's score."""
-        return next(each for each in self.fields if each.field == name)
+        return {each.field: each for each in self.fields}[name]
 
     def value(self, name: str) -> float:
         """The accuracy of a field, or what follows its name: `text.recall`.

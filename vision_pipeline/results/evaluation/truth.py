@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -10,7 +12,6 @@ from typing import Any
 
 import fsspec
 import orjson
-import pandas as pd
 import pyarrow.parquet as pq
 
 from vision_pipeline.core.comparing.comparers import read_boolean
@@ -112,12 +113,24 @@ def _csv(file: str) -> dict[str, list[Any]]:
     # All of it as text: a guess would turn 0042 into 42 and NA into nothing.
     with fsspec.open(file, "rt", encoding="utf-8-sig", newline="") as lines:
         head = lines.readline()
-        separator = max(_SEPARATORS, key=head.count)
         lines.seek(0)
-        frame = pd.read_csv(lines, dtype=str, keep_default_na=False, sep=separator)
+        rows = csv.reader(lines, delimiter=max(_SEPARATORS, key=head.count), strict=True)
+        names = next(rows, [])
+        cells: list[list[str]] = [[] for _ in names]
+        for row in filter(None, rows):
+            if len(row) > len(names):
+                raise ConfigError(
+                    f"{file}: line {rows.line_num}: {len(row)} cells, of {len(names)} columns"
+                )
+            ends_early = [""] * (len(names) - len(row))
+            for column, cell in zip(cells, row + ends_early, strict=True):
+                column.append(cell)
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise ConfigError(f"{file}: several columns are called {twice[0]!r}")
     columns: dict[str, list[Any]] = {}
-    for name in map(str, frame.columns):
-        columns |= _objects(name, frame[name].tolist())
+    for name, column in zip(names, cells, strict=True):
+        columns |= _objects(name, column)
     return columns
 
 
