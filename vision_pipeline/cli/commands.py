@@ -21,6 +21,7 @@ from vision_pipeline.cli import (
     run,
     serve,
     setup,
+    tune,
 )
 
 app = typer.Typer(
@@ -62,6 +63,7 @@ batch.register(app)
 serve.register(app)
 look.register(app)
 evaluate.register(app)
+tune.register(app)
 diff.register(app)
 compact.register(app)
 ledger.register(app)

@@ -16,9 +16,11 @@ from vision_pipeline.pipeline.run import Summary, carry_out
 from vision_pipeline.pipeline.services import tell_nobody
 from vision_pipeline.pipeline.stop import Stop
 from vision_pipeline.pipeline.stored import reparse
+from vision_pipeline.results.evaluation.truth import Truth
 from vision_pipeline.wiring.backfilling import open_reparse
 from vision_pipeline.wiring.remote import OpenQuota, no_quota_server, open_runner
 from vision_pipeline.wiring.services import AS_USUAL, Wish, open_services
+from vision_pipeline.wiring.tuning import run_trial
 from vision_pipeline.wiring.watch import Watch, stop_on_signals, watching
 
 Job = Callable[[], Coroutine[Any, Any, Summary]]
@@ -99,6 +101,15 @@ def run_prefect(
         return outcome
 
     return _by_prefect(job, Watch(progress, stop, stop_on_signals, say=say))
+
+
+def run_trial_local(
+    config: RunConfig, truth: Truth, *, key: str | None, progress: Progress, stop: Stop
+) -> Summary:
+    """A run about the items that a truth knows, in this process."""
+    return watched(
+        lambda: run_trial(config, truth, key=key), Watch(progress, stop, stop_on_signals)
+    )
 
 
 def cancel_local(config: RunConfig, *, progress: Progress, stop: Stop) -> int:

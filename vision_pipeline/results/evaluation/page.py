@@ -16,7 +16,7 @@ from vision_pipeline.core.errors import OutputError
 from vision_pipeline.core.forecast import Interval
 from vision_pipeline.results.evaluation.thumbnails import local_thumbnail
 
-EVALUATION, DIFFERENCE = "evaluation.html", "difference.html"
+EVALUATION, DIFFERENCE, TUNING = "evaluation.html", "difference.html", "tuning.html"
 Thumbnail = Callable[[str], bytes | None]
 _SHOWN_CHARS = 2000
 _MOST_CELLS, _MOST_IMAGES = 1000, 300  # of a page: a browser shows it at once, and it can be mailed

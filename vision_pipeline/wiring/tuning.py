@@ -1,0 +1,95 @@
+"""Runs of one recipe under several settings, about the items that a truth knows."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vision_pipeline.adapters.output import OutputFolder
+from vision_pipeline.core.config import RunConfig
+from vision_pipeline.core.models import Price
+from vision_pipeline.pipeline.run import Summary, carry_out
+from vision_pipeline.pipeline.services import Source
+from vision_pipeline.pipeline.shard import analyze_shard
+from vision_pipeline.results.evaluation.matching import match_rows
+from vision_pipeline.results.evaluation.truth import Truth
+from vision_pipeline.wiring.ledgers import ledger_place
+from vision_pipeline.wiring.library import find_model, load_catalogue
+from vision_pipeline.wiring.services import open_services
+
+FOLDER = "tune"
+
+
+def trial_config(config: RunConfig, name: str, *, max_usd: float | None) -> RunConfig:
+    """A recipe under a setting: with a table of its own, and the ledger of the recipe.
+
+    Args:
+        config: The recipe with the setting over it.
+        name: Of the table's folder.
+        max_usd: What it may spend; None: as the recipe says.
+    """
+    place = ledger_place(config, OutputFolder(config.output.path))
+    output = config.output.model_copy(
+        update={
+            "path": posixpath.join(config.output.path, FOLDER, name),
+            "ledger": config.output.ledger or str(place),
+        }
+    )
+    limits = {} if max_usd is None else {"usd": max_usd}
+    budget = config.budget.model_copy(update=limits)
+    return config.model_copy(update={"output": output, "budget": budget})
+
+
+def price_of(config: RunConfig) -> Price | None:
+    """What the recipe's model costs as it is asked; None where nobody knows.
+
+    Raises:
+        ConfigError: The model is retired, or sees no images.
+    """
+    spec = find_model(config.model, load_catalogue(), today=datetime.now(UTC))
+    if spec is None or spec.price is None:
+        return None
+    return spec.price.batch_price if config.execution.mode == "batch" else spec.price
+
+
+async def run_trial(config: RunConfig, truth: Truth, *, key: str | None) -> Summary:
+    """Ask about the items that a truth knows; what the ledger has costs nothing.
+
+    Raises:
+        ConfigError: The truth knows none of the source's items.
+        RunError: As for any run.
+    """
+    async with open_services(config) as services:
+        known = _Known(services.source, truth, key)
+        return await carry_out(replace(services, source=known), analyze_shard)
+
+
+class _Known:
+    """Those items of a source that a truth knows."""
+
+    def __init__(self, source: Source, truth: Truth, key: str | None) -> None:
+        self._source, self._truth, self._key = source, truth, key
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How many files were passed over, by reason; whole after the last batch."""
+        return self._source.counts
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The batches of the source, without the other items."""
+        listed = list(self._source.batches())
+        ids = [each for batch in listed for each in batch["item_id"].to_pylist()]
+        uris = [images[0]["uri"] for batch in listed for images in batch["images"].to_pylist()]
+        known = self._among(ids, uris) if ids else set()
+        for batch in listed:
+            mask = pc.is_in(batch["item_id"], pa.array(sorted(known), pa.string()))
+            yield batch.filter(mask)
+
+    def _among(self, ids: list[str], uris: list[str]) -> Collection[str]:
+        matching = match_rows(self._truth, ids, uris, key=self._key)
+        return {ids[place] for _, place in matching.pairs}
