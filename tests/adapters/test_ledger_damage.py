@@ -134,7 +134,7 @@ async def test_a_look_up_that_meets_damage_takes_no_reply_of_its_group_with_it(p
 
 
 @pytest.mark.parametrize(
-    "nonsense", [{"answered_at": "soon"}, {"answered_at": 5}, {"body": "a text"}]
+    "nonsense", [{"answered_at": "soon"}, {"answered_at": 5}, {"body": "a text"}, {"mode": "slow"}]
 )
 async def test_a_row_that_no_ledger_writes_is_damage(path, nonsense):
     fill(path, [row("a", **nonsense)])

@@ -153,6 +153,12 @@ async def test_progress_tells_what_is_left_of_the_limit_that_ends_first(bench):
     assert services.progress.budget_left == ""
 
 
+async def test_a_budget_goes_by_the_clock_of_this_machine(bench, monkeypatch):
+    monkeypatch.undo()
+    bench.settings = {"budget": {"usd_per_month": 5}}
+    assert (await budget_of(bench.services(), None)).now().tzinfo is UTC
+
+
 # --- without a run
 
 
@@ -175,7 +181,7 @@ async def test_taking_does_not_wait_for_what_is_set_aside_for_others():
     with pytest.raises(BudgetError, match="0 tokens spent, 80 tokens set aside for others"):
         await budget.take(REQUEST)
     budget.settle(first, Amount())
-    assert await budget.take(REQUEST) == Amount(0.0, 40)
+    assert (await budget.take(REQUEST)).amount == Amount(0.0, 40)
 
 
 async def test_whoever_reserves_waits_for_requests_that_may_take_less():
@@ -185,7 +191,18 @@ async def test_whoever_reserves_waits_for_requests_that_may_take_less():
     await asyncio.sleep(0)
     assert not waiting.done()
     budget.settle(first, Amount(0.0, 10))
-    assert await waiting == Amount(0.0, 40)
+    assert (await waiting).amount == Amount(0.0, 40)
+
+
+async def test_a_model_that_counts_otherwise_than_is_known_teaches_to_set_more_aside():
+    budget = monthly(MemoryLedger(), most=1000)
+    at_once = [await budget.take(REQUEST) for _ in range(2)]
+    for reserved in at_once:
+        budget.settle(reserved, Amount(0.0, 120))
+    third = await budget.take(REQUEST)
+    assert third.amount == Amount(0.0, 120)
+    budget.settle(third, Amount(0.0, 150))
+    assert (await budget.take(REQUEST)).amount == Amount(0.0, 150)
 
 
 async def test_a_new_month_begins_with_nothing_spent_but_what_is_on_the_wire():

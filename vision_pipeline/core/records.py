@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -214,6 +215,9 @@ class Amount:
 
     def __sub__(self, other: Amount) -> Amount:
         return Amount(self.usd - other.usd, self.tokens - other.tokens)
+
+    def __mul__(self, factor: float) -> Amount:
+        return Amount(self.usd * factor, math.ceil(self.tokens * factor))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

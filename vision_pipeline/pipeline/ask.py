@@ -134,7 +134,7 @@ class Asker:
         services.progress.calls += 1
         # Where nobody knows what it took, it may have been all that was set aside.
         tokens = stored.tokens
-        taken = reserved if tokens is None else Amount(stored.cost_usd or 0.0, tokens)
+        taken = reserved.amount if tokens is None else Amount(stored.cost_usd or 0.0, tokens)
         self.budget.settle(reserved, taken)
         services.progress.budget_left = self.budget.left()
         return stored

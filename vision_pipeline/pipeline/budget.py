@@ -86,6 +86,21 @@ class Limit:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """What is set aside for a request, or for several that are settled together.
+
+    Attributes:
+        amount: The most that they can take.
+        times_worse: By what this is more than what their model's tokens should come to.
+        requests: How many.
+    """
+
+    amount: Amount
+    times_worse: float = 1.0
+    requests: int = 1
+
+
 @dataclass(slots=True)
 class Budget:
     """Amounts set aside before requests go, and settled by what their replies took.
@@ -93,6 +108,10 @@ class Budget:
     What is set aside is the most that a request can take, so that no limit is exceeded by a reply
     that is longer than expected. A request counts in the month in which its reply comes, and is
     sent only if it also fits into the one in which it is sent.
+
+    Where a reply took more all the same, since the model's tokens are counted otherwise than is
+    known here, as many times more are set aside from then on: only what is on the wire by then can
+    exceed a limit.
 
     Attributes:
         limits: All hold; none where nothing is bounded.
@@ -112,26 +131,27 @@ class Budget:
     _reserved: Amount = _NOTHING
     _settled: Amount = _NOTHING
     _in_flight: int = 0
+    _times_worse: float = 1.0
     _counted_at: datetime | None = None
     _counting: asyncio.Lock = field(default_factory=asyncio.Lock)
     _freed: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def take(self, request: VisionRequest) -> Amount:
-        """Set the most that a request can take aside, and return it; waits for no other request.
+    async def take(self, request: VisionRequest) -> Reservation:
+        """Set the most that a request can take aside; waits for no other request.
 
         Raises:
             BudgetError: With what is set aside for others, it could exceed a limit.
         """
         await self.count()
-        worst = self.worst(request)
+        worst = self.worst(request) * self._times_worse
         for limit in self.limits:
             if not limit.allows(self._reserved + worst):
                 raise limit.exceeded(by=worst, reserved=self._reserved)
         self._reserved += worst
         self._in_flight += 1
-        return worst
+        return Reservation(worst, self._times_worse)
 
-    async def reserve(self, request: VisionRequest) -> Amount:
+    async def reserve(self, request: VisionRequest) -> Reservation:
         """As `take`, but waits while requests in flight may take less than is set aside for them.
 
         Raises:
@@ -148,17 +168,20 @@ class Budget:
         await self.count(anew=True)  # the last word is the ledger's
         return await self.take(request)
 
-    def set_aside(self, amount: Amount, *, requests: int) -> None:
+    def set_aside(self, reserved: Reservation) -> None:
         """Set an amount aside for requests that have gone already, whatever the limits."""
-        self._reserved += amount
-        self._in_flight += requests
+        self._reserved += reserved.amount
+        self._in_flight += reserved.requests
 
-    def settle(self, reserved: Amount, taken: Amount, *, requests: int = 1) -> None:
+    def settle(self, reserved: Reservation, taken: Amount) -> None:
         """Replace what was set aside by what it took; nothing if no reply came."""
-        self._in_flight -= requests
+        self._in_flight -= reserved.requests
         # Sums of floats leave dust.
-        self._reserved = self._reserved - reserved if self._in_flight else _NOTHING
+        self._reserved = self._reserved - reserved.amount if self._in_flight else _NOTHING
         self._settled += taken
+        if taken.tokens > reserved.amount.tokens > 0:
+            times = reserved.times_worse * taken.tokens / reserved.amount.tokens
+            self._times_worse = max(self._times_worse, times)
         for account in (self.run, self.month):
             account.spent += taken
         self._freed.set()

@@ -64,7 +64,7 @@ class Noter:
             if is_over or key in self._known or key in self._payers:
                 return
             try:
-                worst = await self._budget.take(request)
+                reserved = await self._budget.take(request)
             except BudgetError as error:
                 self.exhausted = error
                 return
@@ -75,7 +75,7 @@ class Noter:
                 self._file = self._batch.new_file()
             self._file.add(line)
             self._payers[key] = payer.partition("/")[2]
-            self._worst += worst
+            self._worst += reserved.amount
             self.noted += 1
 
     async def finish(self) -> None:

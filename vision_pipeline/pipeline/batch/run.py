@@ -14,7 +14,7 @@ from vision_pipeline.pipeline.batch.askers import LeftoverAsker, failure_of
 from vision_pipeline.pipeline.batch.jobs import Jobs
 from vision_pipeline.pipeline.batch.noting import Noter, note_all
 from vision_pipeline.pipeline.batch_services import BatchServices
-from vision_pipeline.pipeline.budget import Budget
+from vision_pipeline.pipeline.budget import Budget, Reservation
 from vision_pipeline.pipeline.plan import Run
 from vision_pipeline.pipeline.services import Services
 
@@ -45,12 +45,12 @@ async def asker_after_batches(
     """
 
     def settle(part: Part, taken: Amount) -> None:
-        budget.settle(part.worst, taken, requests=part.requests)
+        budget.settle(_reservation(part), taken)
         services.progress.budget_left = budget.left()
 
     jobs = Jobs(services, batch, run.run_id, settle=settle)
     for part in jobs.open:
-        budget.set_aside(part.worst, requests=part.requests)
+        budget.set_aside(_reservation(part))
     await jobs.take_up()
     await _rounds(services, batch, run, jobs=jobs, budget=budget)
     await asyncio.to_thread(_tell, services, run.run_id, jobs)
@@ -118,6 +118,10 @@ def _known(jobs: Jobs, *, again: bool) -> Set[str]:
     on_their_way = {key for part in jobs.open for key in part.payers}
     hopeless = {key for key, told in jobs.failures().items() if _is_hopeless(told)}
     return on_their_way | hopeless | {key for key, tried in tries.items() if tried >= MOST_TRIES}
+
+
+def _reservation(part: Part) -> Reservation:
+    return Reservation(part.worst, requests=part.requests)
 
 
 def _is_wanting(part: Part) -> bool:
