@@ -6,10 +6,12 @@ import pytest
 
 from vision_pipeline.core.records import (
     RESERVED_COLUMNS,
+    Amount,
     ImageRef,
     Item,
     PreparedImage,
     ReceivedReply,
+    VisionReply,
 )
 
 DOCUMENTED = """
@@ -36,6 +38,16 @@ def test_image_bytes_never_show_in_a_message():
 def test_reply_bytes_never_show_in_a_message():
     reply = ReceivedReply(b"secret", 1, 0.0, 0.1, datetime(2026, 11, 22, tzinfo=UTC))
     assert "secret" not in repr(reply)
+
+
+def test_amounts_add_up_and_parts_of_a_token_count_as_one():
+    assert Amount(1.0, 2) + Amount(0.5, 3) - Amount(0.25, 1) == Amount(1.25, 4)
+    assert Amount(1.0, 3) * 1.5 == Amount(1.5, 5)
+
+
+def test_a_reply_that_nobody_counted_has_no_number_of_tokens():
+    assert VisionReply("a", "stop", "m", 100, 10, 90).tokens == 110
+    assert VisionReply("a", "stop", "m", 0, 0, 0).tokens is None
 
 
 def test_records_do_not_change():
