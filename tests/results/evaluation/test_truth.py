@@ -68,5 +68,7 @@ def test_what_is_no_truth_is_refused(tmp_path, name, text, told):
 
 
 def test_a_file_that_is_not_there_is_named():
+    with pytest.raises(ConfigError, match="there is no such file, or its server"):
+        read_truth("memory://nowhere/t.csv")
     with pytest.raises(ConfigError, match=r"/nowhere/t\.csv: there is no such file"):
         read_truth("/nowhere/t.csv")

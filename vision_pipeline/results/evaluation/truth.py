@@ -104,7 +104,8 @@ def _read(file: str) -> dict[str, list[Any]]:
     except ConfigError:
         raise
     except FileNotFoundError:
-        raise ConfigError(f"{file}: there is no such file") from None
+        where = ", or its server does not answer" if "://" in file else ""
+        raise ConfigError(f"{file}: there is no such file{where}") from None
     except Exception as error:  # each format and backend has its own
         raise ConfigError(f"{file}: cannot be read: {error}") from error
 
