@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
 from vision_pipeline.core.errors import ConfigError
@@ -39,7 +38,7 @@ class Matching:
 class _Choice:
     column: str
     by: str
-    found: dict[int, tuple[int, ...]]  # items by place in the truth
+    found: dict[int, Sequence[int]]  # items by place in the truth
 
 
 def match_rows(
@@ -78,17 +77,32 @@ def match_rows(
 
 
 class _Items:
+    """The table's rows by all that may name them."""
+
     def __init__(self, item_ids: Sequence[str], image_uris: Sequence[str]) -> None:
-        self._paths = list(zip(item_ids, image_uris, strict=True))
-        self._by_id = _places([(name,) for name in item_ids])
-        self._by_uri = _places([(uri,) for uri in image_uris])
-        self._by_name = _places([{_name(path) for path in paths} for paths in self._paths])
-        self._by_stem = _places([{_stem(path) for path in paths} for paths in self._paths])
-        self._finders: dict[str, Callable[[str], tuple[int, ...]]] = {
-            "item_id": lambda value: self._by_id.get(value, ()),
-            "image_uri": lambda value: self._by_uri.get(value, ()),
-            "file name": lambda value: self._nearest(value, self._by_name.get(_name(value), ())),
-            "file name without its ending": lambda value: self._by_stem.get(value, ()),
+        paths = [{*each} for each in zip(item_ids, image_uris, strict=True)]
+        by_id, by_uri = _places([name] for name in item_ids), _places([uri] for uri in image_uris)
+        by_name = _places({_name(path) for path in each} for each in paths)
+        by_stem = _places({_stem(path) for path in each} for each in paths)
+        alike = {place for places in by_name.values() if len(places) > 1 for place in places}
+        by_end = _places(
+            {end for path in each for end in _ends(path)} if place in alike else ()
+            for place, each in enumerate(paths)
+        )
+
+        def by_path(value: str) -> Sequence[int]:
+            """Of several items of one file name, those whose path goes on as the value does."""
+            places = by_name.get(_name(value), ())
+            if len(places) > 1:
+                longer = next((by_id[end] for end in _ends(value) if end in by_id), ())
+                return by_end.get(value) or longer or places
+            return places
+
+        self._finders: dict[str, Callable[[str], Sequence[int]]] = {
+            "item_id": lambda value: by_id.get(value, ()),
+            "image_uri": lambda value: by_uri.get(value, ()),
+            "file name": by_path,
+            "file name without its ending": lambda value: by_stem.get(value, ()),
         }
         self.kinds = list(self._finders)
 
@@ -103,23 +117,12 @@ class _Items:
             if not probe or any(map(find, some))
         ]
 
-    def _nearest(self, value: str, places: tuple[int, ...]) -> tuple[int, ...]:
-        """Of several items of one file name, those whose path goes on as the value does."""
-        if len(places) == 1:
-            return places
-        near = [
-            place
-            for place in places
-            if any(_ends(path, value) or _ends(value, path) for path in self._paths[place])
-        ]
-        return tuple(near) or places
 
-
-def _places(names: Iterable[Iterable[str]]) -> dict[str, tuple[int, ...]]:
-    found: defaultdict[str, tuple[int, ...]] = defaultdict(tuple)
+def _places(names: Iterable[Iterable[str]]) -> dict[str, list[int]]:
+    found: defaultdict[str, list[int]] = defaultdict(list)
     for place, each in enumerate(names):
         for name in each:
-            found[name] += (place,)
+            found[name].append(place)
     return dict(found)
 
 
@@ -138,11 +141,14 @@ def _name(path: str) -> str:
 
 
 def _stem(path: str) -> str:
-    return PurePosixPath(_name(path)).stem
+    name = _name(path)
+    return name.rpartition(".")[0] or name
 
 
-def _ends(path: str, end: str) -> bool:
-    return path == end or path.endswith(f"/{end}")
+def _ends(path: str) -> list[str]:
+    """A path, and what is left of it without its first folders."""
+    parts = path.split("/")
+    return ["/".join(parts[place:]) for place in range(len(parts))]
 
 
 def _paired(truth: Truth, chosen: _Choice, item_ids: Sequence[str]) -> Matching:
