@@ -74,15 +74,17 @@ def test_runs_stand_side_by_side(command, output, truth):
     assert ended.code == 0
     assert re.search(rf"field +{FIRST} +{SECOND}", ended.out)
     assert re.search(r"total +75\.0% \[.*\] +50\.0% \[", ended.out)
+    assert re.search(r"labels recall +75\.0% +75\.0%", ended.out)
     both = json.loads(command("evaluate", output, "--truth", truth, "--runs", "--json").out)
     assert [each["label"] for each in both] == [FIRST, SECOND]
 
 
 def test_a_field_that_only_some_runs_have_stands_there_alone(command, outputs, truth):
-    for run_id, columns in ((FIRST, COLUMNS[:3]), (SECOND, COLUMNS[2:4])):
+    for run_id, columns in ((FIRST, COLUMNS[:3]), (SECOND, COLUMNS[2:6])):
         outputs.run(run_id, {"a.jpg": answer()}, columns=columns)
     out = command("evaluate", outputs.root, "--truth", truth, "--runs", "--worst", 0).out
     assert re.search(r"vendor +100\.0% \[[^]]*\] *\n", out)
+    assert re.search(r"labels recall +100\.0% *\n", out)
 
 
 def test_options_rename_and_choose(command, output, tmp_path):
@@ -98,9 +100,10 @@ def test_options_rename_and_choose(command, output, tmp_path):
 
 def test_what_the_truth_leaves_open_is_told(command, output, tmp_path):
     truth = tmp_path / "t.csv"
-    truth.write_text("item_id,total,checked\na.jpg,about thirty,x\nb.jpg,30.4,\n")
+    truth.write_text("item_id,total,day,checked\na.jpg,about thirty,26/11/2026,x\nb.jpg,30.4,,\n")
     out = command("evaluate", output, "--truth", truth).out
     assert "not checked yet, and left out: 1 rows" in out
+    assert "day: the truth writes dates day first" in out
     assert "total: 1 true values cannot be read as number" in out
     assert "without a truth: 3: b.jpg, c.jpg, d.jpg" in out
     out = command("evaluate", output, "--truth", truth, "--unchecked").out

@@ -16,6 +16,7 @@ from vision_pipeline.results.evaluation.scores import Evaluation, Example, Field
 
 _SHOWN_KEYS = 10
 _MOST_CLASSES = 12
+_DATE_ORDERS = {"day first", "month first"}
 
 
 def show_evaluation(evaluation: Evaluation) -> None:
@@ -47,6 +48,10 @@ def show_runs(found: Sequence[Evaluation]) -> None:
     for name in names:
         by_run = [{score.field: score for score in each.fields}.get(name) for each in found]
         rows.append((name, [share(score.accuracy) if score else "" for score in by_run]))
+        if any(score and score.recall is not None for score in by_run):
+            recalls = [score.recall if score else None for score in by_run]
+            cells = ["" if recall is None else f"{recall:.1%}" for recall in recalls]
+            rows.append((f"{name} recall", cells))
     rows.append(("all fields right", [share(each.accuracy) for each in found]))
     rows.append(("USD a right row", [usd(each.cost_per_right_usd) for each in found]))
     for name, cells in rows:
@@ -95,6 +100,8 @@ def summary_lines(evaluation: Evaluation) -> list[str]:
                 f"{each.field}: found {each.recall:.1%} ({each.found} of {each.wanted}), "
                 f"{each.precision:.1%} of what was found is true"
             )
+        if each.convention in _DATE_ORDERS:
+            lines.append(f"{each.field}: the truth writes dates {each.convention}")
         if each.unreadable:
             lines.append(
                 f"{each.field}: {each.unreadable} true values cannot be read as "

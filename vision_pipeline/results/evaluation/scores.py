@@ -57,6 +57,8 @@ class FieldScore:
         found: How many words or elements were found, of `wanted`.
         cost_per_right_usd: What the judged rows cost, for each right answer; None if unknown.
         unreadable: Truths that cannot be read as what the field is compared as.
+        convention: How the truth writes dates or numbers, where it shows that: `day first`,
+            `month first`, `point` or `comma` before decimals; else "".
         confusion: Of classes, how often each was answered, by the true one; else empty.
         worst: Wrong answers, the worst first.
     """
@@ -77,6 +79,7 @@ class FieldScore:
     wanted: int
     cost_per_right_usd: float | None
     unreadable: int
+    convention: str
     confusion: Mapping[tuple[str, str], int]
     worst: Sequence[Example]
 

@@ -59,6 +59,7 @@ def score(name: str, column: str, judged: Judged, matched: Matched, *, worst: in
         wanted=wanted,
         cost_per_right_usd=paid / right if paid is not None and right else None,
         unreadable=sum(not comparer.can_read(truth) for truth in _wrong_truths(judged)),
+        convention=comparer.convention,
         confusion=confusion(judged, errors) if comparer.kind in _CLASSES else {},
         worst=_worst(judged, matched, worst),
     )
