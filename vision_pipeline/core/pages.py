@@ -6,7 +6,8 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 
-PAGE = r"#page=[0-9]+$"  # the end of a page's item_id; before it stands that of its document
+PAGE_MARK = "#page="
+PAGE = rf"{PAGE_MARK}[0-9]+$"  # the end of a page's item_id; before it stands that of its document
 _PAGE = re.compile(PAGE)
 
 

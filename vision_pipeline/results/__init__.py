@@ -2,6 +2,6 @@
 
 from vision_pipeline.results.evaluation.differing import diff
 from vision_pipeline.results.evaluation.judging import evaluate
-from vision_pipeline.results.table import load
+from vision_pipeline.results.loading import load
 
 __all__ = ["diff", "evaluate", "load"]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vision_pipeline.core.pages import PAGE, superseded
+from vision_pipeline.core.pages import PAGE, PAGE_MARK, superseded
 
 
 def latest(rows: pa.Table) -> pa.Table:
@@ -18,18 +20,26 @@ def latest(rows: pa.Table) -> pa.Table:
     Args:
         rows: With `item_id` and `run_id`, in the order of their runs.
     """
-    numbers = pa.array(range(rows.num_rows), pa.int64())
-    numbered = pa.table({"item_id": rows["item_id"], "number": numbers})
-    keep = numbered.group_by("item_id", use_threads=False).aggregate([("number", "max")])
-    newest = rows.take(keep["number_max"].sort())
+    return rows.filter(pa.array(are_latest(rows)))
+
+
+def are_latest(rows: pa.Table) -> npt.NDArray[np.bool_]:
+    """Whether each row is one of `latest`."""
+    codes = rows["item_id"].combine_chunks().dictionary_encode()
+    last = np.zeros(len(codes.dictionary), np.int64)
+    last[codes.indices.to_numpy()] = np.arange(rows.num_rows)  # the last of equal ones stays
+    are_newest = np.zeros(rows.num_rows, np.bool_)
+    are_newest[last] = True
     gone = _superseded(rows)
-    if not gone:
-        return newest
-    return newest.filter(pc.invert(pc.is_in(newest["item_id"], pa.array(sorted(gone)))))
+    if gone:
+        are_newest &= ~pc.is_in(rows["item_id"], pa.array(sorted(gone))).to_numpy()
+    return are_newest
 
 
 def _superseded(rows: pa.Table) -> set[str]:
     ids = rows["item_id"]
+    if not pc.any(pc.match_substring(ids, PAGE_MARK)).as_py():
+        return set()
     documents = pc.replace_substring_regex(ids, PAGE, "")
     split = documents.filter(pc.not_equal(documents, ids)).unique()
     of_both_kinds = rows.filter(pc.is_in(ids, split))["item_id"].unique()

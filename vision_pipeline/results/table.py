@@ -1,29 +1,28 @@
-"""The result table of an output folder, for notebooks and scripts."""
+"""The result table of an output folder."""
 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import fsspec
-import pandas as pd
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
-from pyarrow.fs import FSSpecHandler, PyFileSystem
 
 from vision_pipeline.core.errors import OutputError
 from vision_pipeline.core.records import RESERVED_COLUMNS
 from vision_pipeline.core.stores import extra_for
 from vision_pipeline.core.suggestions import nearest
-from vision_pipeline.results.latest import latest
+from vision_pipeline.results.latest import are_latest
+from vision_pipeline.results.shards import Shards, open_shards
+from vision_pipeline.results.where import Where, expression
 
 DRAFT_SUFFIX = ".draft"
-# Files of earlier versions lack it.
-_MODE = pa.field("mode", pa.dictionary(pa.int32(), pa.string()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,25 +81,29 @@ def open_folder(output: str) -> Folder:
 
 
 def read_rows(
-    folder: Folder, *, columns: Sequence[str] | None = None, run_id: str | None = None
+    folder: Folder,
+    *,
+    columns: Sequence[str] | None = None,
+    run_id: str | None = None,
+    where: Where | None = None,
 ) -> pa.Table:
     """Rows of all runs, or of one, oldest run first.
 
     Runs with another prompt have other columns: a column that a run lacks is null in its rows.
     Dictionaries are read as plain strings, so that runs with other labels fit together.
 
+    Args:
+        folder: The output folder.
+        columns: Only these; all if None.
+        run_id: Only this run.
+        where: Only rows that it holds for, as in `expression`; others are not kept in memory.
+
     Raises:
-        OutputError: No such run or column, no finished shard yet, a damaged file, or runs whose
-            types do not fit together.
+        OutputError: No such run or column, no finished shard yet, a damaged file, a condition
+            that does not fit the columns, or runs whose types do not fit together.
     """
-    runs = _run_folders(folder)
-    if run_id is not None and f"run_id={run_id}" not in runs:
-        known = ", ".join(name.removeprefix("run_id=") for name in runs)
-        raise OutputError(f"{folder.root}: no run {run_id!r} here; there are: {known}")
-    wanted = [name for name in runs if run_id in (None, name.removeprefix("run_id="))]
-    # A run that was cut off in its first shard has a folder and no file yet.
-    parts = [_read_run(folder, name, columns) for name in wanted if folder.names(f"results/{name}")]
-    return _joined(folder, parts, columns)
+    wanted = run_names(folder, run_id)
+    return _joined(folder, _rows(folder, wanted, columns, where), columns)
 
 
 def has_rows(folder: Folder) -> bool:
@@ -108,8 +111,10 @@ def has_rows(folder: Folder) -> bool:
     return any(folder.names(f"results/{name}") for name in _run_folders(folder))
 
 
-def read_latest(folder: Folder, *, columns: Sequence[str] | None = None) -> pa.Table:
-    """The newest row of each item, as `latest` picks it.
+def read_latest(
+    folder: Folder, *, columns: Sequence[str] | None = None, where: Where | None = None
+) -> pa.Table:
+    """The newest row of each item, as `latest` picks it, where that is one of `where`.
 
     Only runs that hold a newest row are looked at for columns, so that a column that has changed
     its type since does not matter once every item was asked anew.
@@ -117,15 +122,84 @@ def read_latest(folder: Folder, *, columns: Sequence[str] | None = None) -> pa.T
     Raises:
         OutputError: As for `read_rows`.
     """
-    newest = latest(read_rows(folder, columns=["item_id", "run_id"]))
+    found = None if columns is None else list(dict.fromkeys([*columns, "item_id"]))
+    newest = newest_rows(folder)
     parts = []
-    for name in _run_folders(folder):
-        run_id = name.removeprefix("run_id=")
-        mine = newest.filter(pc.equal(newest["run_id"], run_id))["item_id"]
-        if len(mine):
-            rows = _read_run(folder, name, columns)
-            parts.append(rows.filter(pc.is_in(rows["item_id"], mine.combine_chunks())))
+    for rows, mine in zip(_rows(folder, list(newest), found, where), newest.values(), strict=True):
+        kept = mine.among(rows)
+        parts.append(kept if columns is None else kept.select(_among(columns, kept)))
     return _joined(folder, parts, columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """Which rows of a run are the newest of their items.
+
+    Attributes:
+        item_ids: Those of the rows.
+        older: Those of the run's other rows.
+    """
+
+    item_ids: pa.ChunkedArray
+    older: pa.ChunkedArray
+
+    def among(self, rows: pa.Table) -> pa.Table:
+        """Those of some of the run's rows."""
+        if not len(self.older):
+            return rows
+        few, are_kept = min((self.item_ids, True), (self.older, False), key=lambda ids: len(ids[0]))
+        are_found = pc.is_in(rows["item_id"], few.combine_chunks())
+        return rows.filter(are_found if are_kept else pc.invert(are_found))
+
+
+def newest_rows(folder: Folder) -> dict[str, Newest]:
+    """For the name of each run's folder that has rows which are their items' newest: which.
+
+    Raises:
+        OutputError: As for `read_rows`.
+    """
+    names = run_names(folder)
+    runs = [table["item_id"] for table in _rows(folder, names, ["item_id"], None)]
+    ids = pa.chunked_array([chunk for run in runs for chunk in run.chunks], pa.string())
+    labels = pa.DictionaryArray.from_arrays(
+        np.repeat(np.arange(len(names), dtype=np.int32), [len(run) for run in runs]), names
+    )
+    are_newest = are_latest(pa.table({"item_id": ids, "run_id": labels}))
+    found, begin = {}, 0
+    for name, run in zip(names, runs, strict=True):
+        mine = are_newest[begin : begin + len(run)]
+        begin += len(run)
+        if mine.any():
+            found[name] = Newest(run.filter(pa.array(mine)), run.filter(pa.array(~mine)))
+    return found
+
+
+def run_names(folder: Folder, run_id: str | None = None) -> list[str]:
+    """Names of the folders of all runs, or of one, that have a finished shard; oldest first.
+
+    Raises:
+        OutputError: There is no such run.
+    """
+    runs = _run_folders(folder)
+    if run_id is not None and f"run_id={run_id}" not in runs:
+        known = ", ".join(name.removeprefix("run_id=") for name in runs)
+        raise OutputError(f"{folder.root}: no run {run_id!r} here; there are: {known}")
+    wanted = [name for name in runs if run_id in (None, name.removeprefix("run_id="))]
+    # A run that was cut off in its first shard has a folder and no file yet.
+    return [name for name in wanted if folder.names(f"results/{name}")]
+
+
+def shards_of(folder: Folder, name: str) -> Shards:
+    """The shards in the folder of a run that has some.
+
+    Raises:
+        OutputError: They cannot be read.
+    """
+    with _told(folder, name):
+        paths = [
+            folder.path(f"results/{name}/{shard}") for shard in folder.names(f"results/{name}")
+        ]
+        return open_shards(name.removeprefix("run_id="), paths, folder.filesystem)
 
 
 def _run_folders(folder: Folder) -> list[str]:
@@ -148,56 +222,60 @@ def _joined(folder: Folder, parts: Sequence[pa.Table], columns: Sequence[str] | 
         ) from error
 
 
-def _read_run(folder: Folder, name: str, columns: Sequence[str] | None) -> pa.Table:
-    try:
+def _rows(
+    folder: Folder, names: Sequence[str], columns: Sequence[str] | None, where: Where | None
+) -> list[pa.Table]:
+    condition = expression(where)
+    others = [shards_of(folder, name) for name in names] if condition is not None else []
+    return [_read_run(folder, name, columns, condition, others) for name in names]
+
+
+def _read_run(
+    folder: Folder,
+    name: str,
+    columns: Sequence[str] | None,
+    condition: ds.Expression | None,
+    others: Sequence[Shards],
+) -> pa.Table:
+    with _told(folder, name):
         for _ in range(2):
             # A compaction may replace the files between their listing and their opening.
             with suppress(FileNotFoundError):
-                return _read_shards(folder, name, columns)
-        return _read_shards(folder, name, columns)
-    except OutputError:
+                return _read_shards(shards_of(folder, name), columns, condition, others)
+        return _read_shards(shards_of(folder, name), columns, condition, others)
+
+
+def _read_shards(
+    shards: Shards,
+    columns: Sequence[str] | None,
+    condition: ds.Expression | None,
+    others: Sequence[Shards],
+) -> pa.Table:
+    there = shards.schema.names
+    chosen = there if columns is None else [column for column in columns if column in there]
+    if condition is None:
+        return shards.dataset().to_table(columns=chosen)
+    dataset = shards.with_columns_of(others)
+    try:
+        scanner = dataset.scanner(columns=chosen, filter=condition)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+        cause = str(error).partition(" in item_id:")[0].partition("\n")[0]
+        hint = f"; there are: {', '.join(dataset.schema.names)}" if "FieldRef" in cause else ""
+        raise OutputError(f"where: {condition}: {cause}{hint}") from error
+    return scanner.to_table()
+
+
+@contextmanager
+def _told(folder: Folder, name: str) -> Iterator[None]:
+    """Whatever goes wrong with the files of a run, as an `OutputError` that names them."""
+    try:
+        yield
+    except (OutputError, FileNotFoundError):
         raise
     except Exception as error:  # Arrow's, and each backend's own
         raise OutputError(f"{folder.path(f'results/{name}')}: cannot be read: {error}") from error
 
 
-def _read_shards(folder: Folder, name: str, columns: Sequence[str] | None) -> pa.Table:
-    shards = [folder.path(f"results/{name}/{shard}") for shard in folder.names(f"results/{name}")]
-    filesystem = PyFileSystem(FSSpecHandler(folder.filesystem))
-    dataset = ds.dataset(sorted(shards), format="parquet", filesystem=filesystem)
-    if _MODE.name not in dataset.schema.names:
-        dataset = dataset.replace_schema(dataset.schema.append(_MODE))
-    there = dataset.schema.names
-    chosen = there if columns is None else [column for column in columns if column in there]
-    table = dataset.to_table(columns=chosen)
-    return pa.table({column: _plain(table[column]) for column in table.column_names})
-
-
-def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    if pa.types.is_dictionary(column.type):
-        return pc.cast(column, column.type.value_type)
-    return column
-
-
-def load(
-    output: str, *, runs: str = "latest", columns: Sequence[str] | None = None
-) -> pd.DataFrame:
-    """The result table as a pandas DataFrame with Arrow types.
-
-    Args:
-        output: The output folder of a run, local or a URL.
-        runs: `latest` for the newest row of each item, `all` for every row of every run, or the
-            id of one run.
-        columns: Only these, besides `item_id`; all if None.
-
-    Raises:
-        OutputError: There is no table, or no such run.
-    """
-    folder = open_folder(output)
-    wanted = None if columns is None else list(dict.fromkeys(["item_id", *columns]))
-    if runs == "latest":
-        table = read_latest(folder, columns=wanted)
-    else:
-        table = read_rows(folder, columns=wanted, run_id=None if runs == "all" else runs)
-    frame: pd.DataFrame = table.to_pandas(types_mapper=pd.ArrowDtype)
-    return frame
+def _among(columns: Sequence[str], table: pa.Table) -> list[str]:
+    there = set(table.column_names)
+    return [name for name in columns if name in there]
