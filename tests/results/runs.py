@@ -16,7 +16,7 @@ class Outputs:
     """One output folder; a run is given as answers, or error codes, by item."""
 
     def __init__(self, root):
-        self.root, self.shard_size = root, 99
+        self.root, self.shard_size, self.images = root, 99, "/images"
         self.store = ResultStore(OutputFolder(root))
 
     def run(self, run_id, answers, *, columns, prompt="caption", finished=False, **fields):
@@ -24,7 +24,15 @@ class Outputs:
         for shard in range(len(self.store.shard_rows(run_id))):
             items = self.store.shard_items(run_id, shard)
             rows = [
-                _row(item_id, answers[item_id], run_id=run_id, shard=shard, prompt=prompt, **fields)
+                _row(
+                    item_id,
+                    answers[item_id],
+                    image_uri=f"{self.images}/{item_id}",
+                    run_id=run_id,
+                    shard=shard,
+                    prompt=prompt,
+                    **fields,
+                )
                 for item_id in items["item_id"].to_pylist()
             ]
             self.store.write_shard(run_id, shard, rows, answer_columns=columns, items=items)
@@ -64,7 +72,6 @@ def _row(item_id, outcome, **fields):
     answered = isinstance(outcome, dict)
     return Row(
         item_id=item_id,
-        image_uri=f"/images/{item_id}",
         status="ok" if answered else "error",
         error_code=None if answered else outcome,
         answer=outcome if answered else None,

@@ -17,6 +17,7 @@ from vision_pipeline.cli import (
     ledger,
     look,
     plan,
+    report,
     retry,
     run,
     serve,
@@ -62,6 +63,7 @@ backfill.register(app)
 batch.register(app)
 serve.register(app)
 look.register(app)
+report.register(app)
 evaluate.register(app)
 tune.register(app)
 diff.register(app)
