@@ -8,6 +8,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 
 demo: $(VENV)/.installed-demo  ## the main job on data/samples, without any key
 	$(BIN)/vision-pipeline run configs/demo.yaml --engine prefect
+	$(BIN)/vision-pipeline report data/outputs/demo > /dev/null
 	$(BIN)/python data/show_demo.py
 
 test: $(VENV)/.installed-dev  ## the whole suite, with coverage

@@ -38,9 +38,11 @@ def main() -> None:
         f"{found.cost_usd:.4f} USD",
         highlight=False,
     )
-    console.print(f"the table:    {OUTPUT}/results")
     for line in (
-        f'in a notebook:  from vision_pipeline.results import load; load("{OUTPUT}")',
+        f"the table:      {OUTPUT}/results",
+        f"to look at:     {OUTPUT}/report.html",
+        "in a notebook:  from vision_pipeline.results import open_results; "
+        f'open_results("{OUTPUT}")',
         f"judged again:   vision-pipeline evaluate {OUTPUT} --truth {TRUTH} --map text_lines=text",
     ):
         console.print(line, markup=False, highlight=False, soft_wrap=True)

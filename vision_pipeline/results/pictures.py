@@ -39,7 +39,7 @@ def shown_settings(*, max_side_px: int = FULL_SIDE_PX, max_bytes: int) -> ImageS
         max_side_px=max_side_px,
         patch_px=1,
         format="jpeg",
-        quality=82,
+        quality=80,
         verify="structure",
         max_sent_bytes=max_bytes,
     )

@@ -66,8 +66,7 @@
     for (const item of list) counts.set(of(item), (counts.get(of(item)) || 0) + 1);
     return [...counts].sort((a, b) => b[1] - a[1]);
   };
-  const haystack = (item) => item.hay ??= [item.id, item.code, item.detail, ...item.values.map(plain), item.reply,
-    ...item.images.map((image) => image.uri)].map(plain).join("\n").toLowerCase();
+  const haystack = (item) => item.hay ??= [item.id, item.code, item.detail, ...item.values, item.reply].map(plain).join("\n").toLowerCase();
 
   function fits(item) {
     if (state.status !== "all" && item.ok !== (state.status === "ok")) return false;

@@ -6,7 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -17,6 +17,7 @@ from vision_pipeline.core.errors import ItemError, OutputError
 from vision_pipeline.core.image_settings import ImageSettings
 from vision_pipeline.core.records import ImageRef
 from vision_pipeline.results.pictures import (
+    FULL_SIDE_PX,
     THUMBNAIL_SIDE_PX,
     Draw,
     base64,
@@ -33,6 +34,7 @@ from vision_pipeline.results.table import open_folder
 PAGE_ITEMS = 2000
 _PAGE_BYTES = 80 * 1024 * 1024  # of full images on a page, which a browser holds in memory
 _LEAST_BYTES, _MOST_BYTES = 30_000, 300_000
+_PX_PER_BYTE = 16  # of the square around a photo that still looks well
 _MOST_IMAGES = 16  # of one item
 _THREADS = 4
 
@@ -123,7 +125,7 @@ def write_report(
     ]
     rows = islice(rows_one_by_one(folder, run_id, [*COLUMNS, *fields]), count)
     budget = _PAGE_BYTES // max(min(count, page_items), 1)
-    settings = shown_settings(max_bytes=min(max(budget, _LEAST_BYTES), _MOST_BYTES))
+    settings = _settings(min(max(budget, _LEAST_BYTES), _MOST_BYTES))
     prompt = sources.find_prompt(figures.run)
     frame = Frame(
         figures=figures,
@@ -141,6 +143,12 @@ def write_report(
             before, behind = page_around(frame, page=number, items=here)
             _write(path, before, _told(progress, begin, count, islice(blocks, here)), behind)
     return Report(paths[0], pages, count, figures.items)
+
+
+def _settings(max_bytes: int) -> ImageSettings:
+    """As large as fits at first: each further try to encode costs as much as the one before."""
+    side_px = min(FULL_SIDE_PX, round((_PX_PER_BYTE * max_bytes) ** 0.5))
+    return shown_settings(max_side_px=side_px, max_bytes=max_bytes)
 
 
 def _paths(out: Path, pages: int) -> list[Path]:
@@ -177,7 +185,8 @@ def _write(path: Path, before: bytes, blocks: Iterable[bytes], behind: bytes) ->
             file.write(behind)
         draft.replace(path)
     except OSError as error:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):  # its folder may be what is missing
+            draft.unlink()
         cause = error.strerror or error
         raise OutputError(f"{path}: the report cannot be written: {cause}") from error
 
