@@ -231,7 +231,6 @@
       $("status").append(button);
     }
     const codes = counted((item) => item.code, errors);
-    $("codes").hidden = codes.length < 2;
     $("code").append(option("", "any"), ...codes.map(([code, count]) => option(code, `${code} (${count})`)));
     $("fields").hidden = columns.length === 0;
     $("field").append(option("-1", "any field"), ...columns.map((column, at) => option(at, column.name)));
@@ -247,8 +246,8 @@
     });
     $("bar").addEventListener("submit", (event) => event.preventDefault());
     $("reset").addEventListener("click", () => {
-      Object.assign(state, { text: "", code: "", field: -1 });
-      $("search").value = $("code").value = "";
+      Object.assign(state, { text: "", field: -1 });
+      $("search").value = "";
       $("field").value = "-1";
       choose("all");
       conditions();
@@ -275,6 +274,8 @@
 
   function choose(status) {
     state.status = status;
+    $("codes").hidden = status !== "error" || $("code").options.length < 3; // "any" and one code
+    if (status !== "error") state.code = $("code").value = "";
     for (const button of $("status").children) button.setAttribute("aria-pressed", String(button.dataset.value === status));
   }
 
