@@ -2,16 +2,18 @@
 
 import re
 import shutil
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import orjson
 import pytest
 
-from tests.results.reports import HOSTILE, prompt, receipts, write
+from tests.results.reports import HOSTILE, no_prompt, prompt, receipts, write
 from tests.results.runs import FIRST, SECOND, Outputs
 from vision_pipeline.core.columns import ListOf, Scalar, StructOf
-from vision_pipeline.core.errors import OutputError
+from vision_pipeline.core.errors import ErrorCode, ItemError, OutputError
+from vision_pipeline.results.report import Sources, write_report
 from vision_pipeline.results.report.charts import latency_plot, rate_plot, share_bar
 from vision_pipeline.results.report.entries import MOST_CHARS
 from vision_pipeline.results.report.figures import figures_of
@@ -176,3 +178,29 @@ def test_plots_need_something_to_show():
     assert "2.5 h" in rate_plot(times)
     assert "240 a minute" in rate_plot(np.arange(0, 20.25, 0.25))
     assert share_bar({"a": 9999, "b": 1}, unit="s").count("<rect") == 1
+
+
+def test_what_breaks_while_images_are_drawn_ends_the_threads_first(tmp_path, outputs):
+    events = []
+    outputs.run(FIRST, {f"{n}": {"caption": "x"} for n in range(30)}, columns=CAPTION)
+
+    @contextmanager
+    def failing(_settings):
+        def draw(_ref):
+            events.append("drawn")
+            raise ItemError(ErrorCode.SOURCE_MISSING, "gone")
+
+        try:
+            yield draw
+        finally:
+            events.append("closed")
+
+    def stop(done, _all):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_report(outputs.root, tmp_path / "r.html", Sources(failing, no_prompt), progress=stop)
+    assert events[-1] == "closed"
+    assert 3 <= events.count("drawn") < 30
+    assert not list(tmp_path.glob("*.html")) + list(tmp_path.glob(".*"))

@@ -157,3 +157,15 @@ def test_nothing_is_wider_than_the_screen(page, width):
         "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
     )
     assert scroll <= client
+
+
+def test_a_page_of_many_is_searched_by_itself_and_leads_to_the_others(chromium, tmp_path):
+    first = write(receipts(tmp_path, 9), tmp_path / "report.html", page_items=4).path
+    page = chromium.new_page()
+    page.goto(first.as_uri())
+    assert page.locator("#count").inner_text() == "4 items"
+    page.locator(".pages a").nth(2).click()
+    page.wait_for_url("**/page-3.html")
+    assert page.locator("#count").inner_text() == "2 items"
+    assert page.locator(".pages a[aria-current]").inner_text() == "3"
+    page.close()

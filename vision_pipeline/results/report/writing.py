@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -135,8 +135,11 @@ def write_report(
         pages=[path.name for path in paths],
         items=count,
     )
-    with sources.open_draw(settings) as draw:
-        blocks = _in_threads(rows, partial(_block, fields=list(fields), draw=draw))
+    with ExitStack() as stack:
+        draw = stack.enter_context(sources.open_draw(settings))
+        make = partial(_block, fields=list(fields), draw=draw)
+        # Closed before what draws, since its threads wait for that.
+        blocks = stack.enter_context(closing(_in_threads(rows, make)))
         for number, path in enumerate(paths, 1):
             begin = (number - 1) * page_items
             here = min(page_items, count - begin)
@@ -185,15 +188,16 @@ def _write(path: Path, before: bytes, blocks: Iterable[bytes], behind: bytes) ->
             file.write(behind)
         draft.replace(path)
     except OSError as error:
-        with suppress(OSError):  # its folder may be what is missing
-            draft.unlink()
         cause = error.strerror or error
         raise OutputError(f"{path}: the report cannot be written: {cause}") from error
+    finally:
+        with suppress(OSError):  # replaced by now, or its folder is what is missing
+            draft.unlink()
 
 
 def _in_threads(
     rows: Iterator[Mapping[str, Any]], make: Callable[[Mapping[str, Any]], bytes]
-) -> Iterator[bytes]:
+) -> Generator[bytes]:
     """What is made of each row, in order; a few at once, and never many ahead."""
     threads = max(_THREADS, 2 * (os.cpu_count() or 1))
     with ThreadPoolExecutor(threads, "report") as pool:
