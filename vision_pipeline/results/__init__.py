@@ -6,10 +6,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vision_pipeline.results.notebook import Results, open_results
     from vision_pipeline.results.evaluation.differing import diff
     from vision_pipeline.results.evaluation.judging import evaluate
     from vision_pipeline.results.loading import load
+    from vision_pipeline.results.notebook import Results, open_results
 
 __all__ = ["Results", "diff", "evaluate", "load", "open_results"]
 

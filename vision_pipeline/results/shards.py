@@ -11,7 +11,6 @@ import pyarrow.dataset as ds
 from fsspec.implementations.local import LocalFileSystem
 from pyarrow import fs
 
-
 _MODE = pa.field("mode", pa.string())  # files of earlier versions lack it
 
 
