@@ -1,6 +1,7 @@
 """An output folder in a notebook."""
 
 import sys
+import uuid
 
 import pytest
 
@@ -14,9 +15,10 @@ CAPTION = (("caption", Scalar.STRING),)
 PAID = {"prompt_tokens": 100, "completion_tokens": 10, "cost_usd": 0.25}
 
 
-@pytest.fixture
-def outputs(tmp_path):
-    return Outputs(str(tmp_path / "out"))
+@pytest.fixture(params=["disk", "memory"])
+def outputs(request, tmp_path):
+    remote = f"memory://{uuid.uuid4().hex}/out"
+    return Outputs({"disk": str(tmp_path / "out"), "memory": remote}[request.param])
 
 
 @pytest.fixture

@@ -61,9 +61,11 @@ def test_an_item_has_its_values_its_origin_and_its_images(tmp_path):
 
 def test_many_items_become_a_folder_of_pages(tmp_path):
     output = receipts(tmp_path, 9)
+    write(output, tmp_path / "report.html", page_items=2)
     report = write(output, tmp_path / "report.html", page_items=4)
     names = ["index.html", "page-2.html", "page-3.html"]
     assert report.path == tmp_path / "report" / "index.html"
+    assert sorted(path.name for path in report.path.parent.iterdir()) == names
     pages = [report.path.with_name(name) for name in names]
     assert [len(items(page)) for page in pages] == [4, 4, 2]
     assert 'href="page-3.html"' in pages[0].read_text("utf-8")

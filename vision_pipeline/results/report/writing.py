@@ -145,6 +145,8 @@ def write_report(
             here = min(page_items, count - begin)
             before, behind = page_around(frame, page=number, items=here)
             _write(path, before, _told(progress, begin, count, islice(blocks, here)), behind)
+    if pages > 1:
+        _remove_others(paths)
     return Report(paths[0], pages, count, figures.items)
 
 
@@ -162,6 +164,13 @@ def _paths(out: Path, pages: int) -> list[Path]:
         folder / ("index.html" if page == 1 else f"page-{page}.html")
         for page in range(1, pages + 1)
     ]
+
+
+def _remove_others(paths: Sequence[Path]) -> None:
+    """Pages that an earlier report had more."""
+    for path in set(paths[0].parent.glob("page-*.html")) - set(paths):
+        with suppress(OSError):
+            path.unlink()
 
 
 def _title(run: Mapping[str, Any], output: str) -> str:
