@@ -7,7 +7,7 @@ from flows.shards import flow_run_name
 from vision_pipeline.core.config import RunConfig
 from vision_pipeline.core.errors import ErrorCode
 from vision_pipeline.core.selection import Selection
-from vision_pipeline.pipeline.run import Summary
+from vision_pipeline.pipeline.summary import Summary
 from vision_pipeline.wiring.services import Wish
 
 

@@ -21,7 +21,7 @@ from prefect.logging import get_run_logger
 
 from flows.summary import in_a_line, markdown
 from vision_pipeline.pipeline.progress import Progress
-from vision_pipeline.pipeline.run import Summary
+from vision_pipeline.pipeline.summary import Summary
 
 INTERVAL_S = 2.0
 PROGRESS_TIMEOUT_S = 10.0

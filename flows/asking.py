@@ -7,7 +7,8 @@ from flows.quota import quota_server
 from flows.shards import as_tasks, completed, ended, performed
 from vision_pipeline.core.config import RunConfig
 from vision_pipeline.core.errors import ConfigError, RunError
-from vision_pipeline.pipeline.run import Summary, carry_out
+from vision_pipeline.pipeline.run import carry_out
+from vision_pipeline.pipeline.summary import Summary
 from vision_pipeline.wiring.remote import open_runner
 from vision_pipeline.wiring.services import Wish, open_services
 

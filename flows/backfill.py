@@ -9,8 +9,8 @@ from vision_pipeline.core.errors import RunError
 from vision_pipeline.core.selection import ALL, Selection
 from vision_pipeline.pipeline.chunks import Chunks
 from vision_pipeline.pipeline.reparse import reparse_shard
-from vision_pipeline.pipeline.run import Summary
 from vision_pipeline.pipeline.stored import reparse as carry_out
+from vision_pipeline.pipeline.summary import Summary
 from vision_pipeline.wiring.backfilling import check_wish, open_reparse
 from vision_pipeline.wiring.services import Wish
 

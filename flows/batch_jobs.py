@@ -6,7 +6,7 @@ from flows.asking import asked
 from flows.shards import flow_run_name
 from vision_pipeline.core.config import RunConfig
 from vision_pipeline.core.selection import ALL, Selection
-from vision_pipeline.pipeline.run import Summary
+from vision_pipeline.pipeline.summary import Summary
 from vision_pipeline.wiring.services import Wish
 
 

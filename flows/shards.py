@@ -19,7 +19,7 @@ from flows.logs import shipped_logs
 from flows.summary import in_a_line
 from vision_pipeline.core.config import RunConfig
 from vision_pipeline.core.errors import RunError, StoppedError, WaitingError
-from vision_pipeline.pipeline.run import Summary
+from vision_pipeline.pipeline.summary import Summary
 from vision_pipeline.wiring.watch import Watch, current_watch, stop_on_signals, watching
 
 __all__ = ["TerminationSignal", "as_tasks", "completed", "ended", "flow_run_name", "performed"]

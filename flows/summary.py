@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from vision_pipeline.core.errors import ErrorCode
-from vision_pipeline.pipeline.run import Summary
+from vision_pipeline.pipeline.summary import Summary
 
 MAX_CELL = 200  # characters
 

@@ -10,9 +10,10 @@ from PIL import Image
 
 from vision_pipeline.core.config import RunConfig
 from vision_pipeline.pipeline.reparse import reparse_shard
-from vision_pipeline.pipeline.run import Summary, carry_out
+from vision_pipeline.pipeline.run import carry_out
 from vision_pipeline.pipeline.shard import analyze_shard
 from vision_pipeline.pipeline.stored import reparse
+from vision_pipeline.pipeline.summary import Summary
 from vision_pipeline.results import load
 from vision_pipeline.wiring.backfilling import open_reparse
 from vision_pipeline.wiring.services import open_services

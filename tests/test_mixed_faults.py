@@ -16,8 +16,9 @@ from PIL import Image
 from vision_pipeline.core.config import RunConfig
 from vision_pipeline.emulator.server import RunningEmulator, running
 from vision_pipeline.emulator.settings import EmulatorSettings
-from vision_pipeline.pipeline.run import Summary, carry_out
+from vision_pipeline.pipeline.run import carry_out
 from vision_pipeline.pipeline.shard import analyze_shard
+from vision_pipeline.pipeline.summary import Summary
 from vision_pipeline.results import load
 from vision_pipeline.wiring.library import load_catalogue
 from vision_pipeline.wiring.services import open_services

@@ -21,8 +21,8 @@ from vision_pipeline.cli.engines import run_prefect
 from vision_pipeline.core.config import AlertsConfig, RunConfig
 from vision_pipeline.core.errors import ConfigError, ErrorCode, StoppedError
 from vision_pipeline.pipeline.progress import Progress
-from vision_pipeline.pipeline.run import Summary
 from vision_pipeline.pipeline.stop import Stop
+from vision_pipeline.pipeline.summary import Summary
 from vision_pipeline.results import load
 
 SUMMARY = Summary(

@@ -20,11 +20,12 @@ from vision_pipeline.core.tokens import DEFAULT_RULE
 from vision_pipeline.pipeline.chunks import WHOLE
 from vision_pipeline.pipeline.progress import Progress
 from vision_pipeline.pipeline.reparse import reparse_shard
-from vision_pipeline.pipeline.run import Summary, carry_out
+from vision_pipeline.pipeline.run import carry_out
 from vision_pipeline.pipeline.services import BaseServices, Services
 from vision_pipeline.pipeline.shard import analyze_shard
 from vision_pipeline.pipeline.stop import Stop
 from vision_pipeline.pipeline.stored import Found, ReparseServices, reparse
+from vision_pipeline.pipeline.summary import Summary
 from vision_pipeline.results.table import open_folder, read_rows
 
 TEMPLATE = """---

@@ -24,9 +24,10 @@ from vision_pipeline.core.errors import (
 from vision_pipeline.pipeline.batch.jobs import LISTED_AFTER_S
 from vision_pipeline.pipeline.batch.run import cancel_jobs
 from vision_pipeline.pipeline.batch_services import BatchServices
-from vision_pipeline.pipeline.run import Summary, carry_out
+from vision_pipeline.pipeline.run import carry_out
 from vision_pipeline.pipeline.services import Services
 from vision_pipeline.pipeline.shard import analyze_shard
+from vision_pipeline.pipeline.summary import Summary
 
 CAPTION = '{"caption": "a cat"}'
 

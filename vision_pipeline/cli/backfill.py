@@ -35,7 +35,7 @@ from vision_pipeline.core.errors import ConfigError, ErrorCode
 if TYPE_CHECKING:
     from vision_pipeline.core.config import RunConfig
     from vision_pipeline.core.selection import Selection
-    from vision_pipeline.pipeline.run import Summary
+    from vision_pipeline.pipeline.summary import Summary
 
 EPILOG = """
 Examples:

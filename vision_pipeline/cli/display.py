@@ -20,8 +20,8 @@ from vision_pipeline.core.config import RunConfig
 from vision_pipeline.core.errors import ErrorCode, RunError
 from vision_pipeline.core.plain_text import plain
 from vision_pipeline.pipeline.progress import Progress
-from vision_pipeline.pipeline.run import Summary
 from vision_pipeline.pipeline.stop import Stop
+from vision_pipeline.pipeline.summary import Summary
 
 BAR_INTERVAL_S = 0.2
 LINE_INTERVAL_S = 10.0

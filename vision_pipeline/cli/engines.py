@@ -12,10 +12,11 @@ from vision_pipeline.core.errors import EndpointError, StoppedError, WaitingErro
 from vision_pipeline.pipeline.batch.run import cancel_jobs
 from vision_pipeline.pipeline.progress import Progress
 from vision_pipeline.pipeline.reparse import reparse_shard
-from vision_pipeline.pipeline.run import Summary, carry_out
+from vision_pipeline.pipeline.run import carry_out
 from vision_pipeline.pipeline.services import tell_nobody
 from vision_pipeline.pipeline.stop import Stop
 from vision_pipeline.pipeline.stored import reparse
+from vision_pipeline.pipeline.summary import Summary
 from vision_pipeline.results.evaluation.truth import Truth
 from vision_pipeline.wiring.backfilling import open_reparse
 from vision_pipeline.wiring.remote import OpenQuota, no_quota_server, open_runner

@@ -15,8 +15,9 @@ from vision_pipeline.core.errors import ConfigError
 from vision_pipeline.pipeline.fingerprints import FINGERPRINT
 from vision_pipeline.pipeline.plan import Run, check_columns, freeze_run, identity_of
 from vision_pipeline.pipeline.reparse import Reparser
-from vision_pipeline.pipeline.run import DoShard, Summary, accomplish
+from vision_pipeline.pipeline.run import DoShard, accomplish
 from vision_pipeline.pipeline.services import ORIGIN, BaseServices, Earlier, tell_nobody
+from vision_pipeline.pipeline.summary import Summary
 
 log = logging.getLogger(__name__)
 

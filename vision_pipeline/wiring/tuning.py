@@ -13,9 +13,10 @@ import pyarrow.compute as pc
 from vision_pipeline.adapters.output import OutputFolder
 from vision_pipeline.core.config import RunConfig
 from vision_pipeline.core.models import Price
-from vision_pipeline.pipeline.run import Summary, carry_out
+from vision_pipeline.pipeline.run import carry_out
 from vision_pipeline.pipeline.services import Source
 from vision_pipeline.pipeline.shard import analyze_shard
+from vision_pipeline.pipeline.summary import Summary
 from vision_pipeline.results.evaluation.matching import match_rows
 from vision_pipeline.results.evaluation.truth import Truth
 from vision_pipeline.wiring.ledgers import ledger_place
