@@ -4,8 +4,11 @@ import pytest
 
 from tests.browser import browser
 from tests.results.reports import HOSTILE, prompt, receipts, write
+from tests.results.runs import FIRST, Outputs
+from vision_pipeline.core.columns import Scalar
 
 ITEMS = 31
+ANSWER = (("answer", Scalar.STRING),)
 
 
 @pytest.fixture(scope="module")
@@ -168,4 +171,19 @@ def test_a_page_of_many_is_searched_by_itself_and_leads_to_the_others(chromium, 
     page.wait_for_url("**/page-3.html")
     assert page.locator("#count").inner_text() == "2 items"
     assert page.locator(".pages a[aria-current]").inner_text() == "3"
+    page.close()
+
+
+def test_a_group_shows_all_its_images_at_once(chromium, tmp_path):
+    receipts(tmp_path, 3)
+    outputs = Outputs(str(tmp_path / "groups"))
+    images = tuple({"uri": str(tmp_path / "images" / name)} for name in ("0000.png", "0001.png"))
+    outputs.run(FIRST, {"pair": {"answer": "alike"}}, columns=ANSWER, images=images)
+    page = chromium.new_page(viewport={"width": 1200, "height": 900})
+    page.goto(write(outputs.root, tmp_path / "groups.html").path.as_uri())
+    assert page.locator("#count").inner_text() == "1 item"
+    page.locator(".card").click()
+    boxes = [image.bounding_box() for image in page.locator("#item img").all()]
+    assert len(boxes) == 2
+    assert max(box["y"] + box["height"] for box in boxes) <= 900
     page.close()

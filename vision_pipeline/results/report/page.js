@@ -94,7 +94,7 @@
       if (isNil(one) || isNil(other)) return isNil(one) - isNil(other); // last in either order
       return (state.down ? -1 : 1) * compare(one, other) || a.place - b.place;
     });
-    $("count").textContent = found.length === items.length ? `${items.length} items` : `${found.length} of ${items.length}`;
+    $("count").textContent = found.length === items.length ? items.length === 1 ? "1 item" : `${items.length} items` : `${found.length} of ${items.length}`;
     $("none").hidden = found.length > 0 || items.length === 0;
     $("sheet").replaceChildren();
     drawn = 0;
@@ -163,6 +163,7 @@
       if (shown.tagName === "IMG") shown.addEventListener("click", () => figure.classList.toggle("actual"));
       return figure;
     }));
+    $("view").classList.toggle("many", item.images.length > 1);
     $("view").scrollTo(0, 0);
     const origin = make("dl", "answer about");
     for (const [name, value] of Object.entries(item.about)) {
