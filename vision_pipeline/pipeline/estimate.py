@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from vision_pipeline.core.errors import ErrorCode, ItemError
@@ -84,7 +84,8 @@ class Estimate:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return asdict(self)
+        # `asdict` makes pairs of a counter's keys.
+        return asdict(replace(self, errors=Counter())) | {"errors": dict(self.errors)}
 
 
 async def estimate(
@@ -277,8 +278,8 @@ class _Count:
         self._draw(_Drawn(item, tokens, text_tokens, others, sent_bytes))
 
     def _fail(self, item: Item, code: ErrorCode, detail: str) -> None:
-        self.found.errors[code] += 1
-        self.found.examples.setdefault(code, f"{item.item_id}: {detail}")
+        self.found.errors[code.value] += 1
+        self.found.examples.setdefault(code.value, f"{item.item_id}: {detail}")
 
     def _draw(self, candidate: _Drawn) -> None:
         """Keep a sample of all items so far, each as likely as any other (Vitter's algorithm R)."""
