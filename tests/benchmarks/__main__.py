@@ -23,6 +23,7 @@ from tests.benchmarks.emulated import serving
 from tests.benchmarks.flow import flow
 from tests.benchmarks.in_flight import in_flight, memory
 from tests.benchmarks.ledger import ledger
+from tests.benchmarks.loading import loading
 from tests.benchmarks.plan import plan
 from tests.benchmarks.preparation import passed, photo
 from tests.benchmarks.quotas import quota
@@ -140,6 +141,7 @@ SECTIONS = {
     "lean-path": lean_path,
     "start-up": start_up,
     "plan": plan,
+    "loading": loading,
     "photo": photo,
     "pass-through": passed,
     "two-cores": two_cores,
