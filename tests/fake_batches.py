@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.fakes import completion
 from vision_pipeline.core.batch import Job, JobState, Result, read_result
 from vision_pipeline.core.batch_forms import MISTRAL
 from vision_pipeline.core.batch_parts import Part
-from vision_pipeline.core.errors import GoneError, QueueError
+from vision_pipeline.core.errors import GoneError, NoBatchApiError, QueueError
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
@@ -46,6 +46,7 @@ class BatchProvider:
         ends: In which state jobs end.
         kill_at: The step at which the process ends, such as `before upload` or `after create`, and
             how often that step goes well before.
+        refuses_at: The step at which it turns out that the provider has no such thing.
         inline: Whether jobs carry requests.
         full_for: Jobs that fail since the queue is full, which only shows later.
         most_open: How many jobs may be under way; beyond that the queue is full.
@@ -56,6 +57,7 @@ class BatchProvider:
     hidden: int = 0
     ends: JobState = JobState.SUCCESS
     kill_at: tuple[str, int] | None = None
+    refuses_at: str = ""
     inline: bool = False
     most_open: int = 1000
     full_for: set[str] = field(default_factory=set)
@@ -70,6 +72,8 @@ class BatchProvider:
         return Counter(orjson.loads(line)["custom_id"] for line in lines)
 
     def step(self, name: str) -> None:
+        if name == self.refuses_at:
+            raise NoBatchApiError("no Batch API here")
         if self.kill_at is None or self.kill_at[0] != name:
             return
         self.kill_at = (name, self.kill_at[1] - 1)
@@ -118,18 +122,20 @@ class BatchProvider:
         found = (id_ for id_, made in self.jobs.items() if made.metadata == metadata)
         return next(map(self._job, found), None)
 
-    async def job(self, job_id: str) -> Job:
+    async def job(self, job_id: str, *, is_new: bool = True) -> Job:
         if job_id not in self.jobs:
             raise GoneError(f"{job_id}: no such job")
         self.jobs[job_id].looks += 1
         self.step("look")
         return self._job(job_id)
 
-    async def cancel(self, job_id: str) -> Job:
+    async def cancel(self, job_id: str, *, is_new: bool = True) -> Job:
+        if job_id not in self.jobs:
+            raise GoneError(f"{job_id}: no such job")
         self.jobs[job_id].is_cancelled = True
         return self._job(job_id)
 
-    async def results(self, job: Job) -> AsyncIterator[Result]:
+    async def results(self, job: Job) -> AsyncGenerator[Result, None]:
         made = self.jobs[job.id]
         answers, failures = [], []
         for number, line in enumerate([] if job.id in self.full_for else made.lines):

@@ -108,3 +108,12 @@ def test_plan_says_whether_a_budget_suffices(command, recipe_file):
     assert "budget.usd: 5.00 of 5.00 left, enough for all calls" in out
     assert "budget.tokens_per_month: " in out
     assert "may not suffice: likely enough for" in out
+
+
+def test_plan_holds_a_budget_against_the_price_of_how_it_is_asked(command, recipe_file):
+    command("plan", recipe_file, "--sample", 2)
+    likely = json.loads(command("plan", recipe_file, "--json").out)["forecast"]["usd"]["high"]
+    limit = ("--set", f"budget.usd={likely / 1.5}")
+    assert "may not suffice" in command("plan", recipe_file, *limit).out
+    batch = command("plan", recipe_file, *limit, "--set", "execution.mode=batch").out
+    assert "enough for all calls" in batch

@@ -17,6 +17,8 @@ from vision_pipeline.core.errors import (
     BusyError,
     ConfigError,
     EndpointError,
+    GoneError,
+    NoBatchApiError,
     QueueError,
     StoppedError,
     WaitingError,
@@ -24,6 +26,7 @@ from vision_pipeline.core.errors import (
 from vision_pipeline.pipeline.batch.jobs import LISTED_AFTER_S
 from vision_pipeline.pipeline.batch.run import cancel_jobs
 from vision_pipeline.pipeline.batch_services import BatchServices
+from vision_pipeline.pipeline.estimate import estimate
 from vision_pipeline.pipeline.run import carry_out
 from vision_pipeline.pipeline.services import Services
 from vision_pipeline.pipeline.shard import analyze_shard
@@ -61,7 +64,7 @@ class BatchBench:
             usual,
             batch=batch,
             begins=self.begins,
-            open_jobs=lambda run_id: sum(part.is_open for part in self.journal.parts(run_id)),
+            journal=self.journal,
         )
 
     async def run(self, services: Services | None = None) -> Summary:
@@ -174,7 +177,7 @@ async def test_a_run_in_real_time_does_not_ask_what_jobs_may_bring(batch):
     with pytest.raises(WaitingError):
         await batch.run()
     services = replace(batch.services(), batch=None)
-    with pytest.raises(BusyError, match=r"3 batch jobs of run .* may bring the answers"):
+    with pytest.raises(BusyError, match=r"3 batch jobs of run .* may bring answers"):
         await batch.run(services)
 
 
@@ -393,12 +396,107 @@ async def test_a_budget_is_kept_and_the_rest_follows_once_it_is_raised(batch):
 async def test_what_is_with_the_provider_counts_in_the_budget_of_the_next_process(batch):
     batch.bench.settings = {"budget": {"usd": 0.0025}}
     batch.patience_s, batch.provider.looks = 0, 100
-    with pytest.raises(WaitingError):
+    with pytest.raises(BudgetError, match="1 batch job is under way, 0 of 2 requests done"):
         await batch.run()
     handed_over = batch.provider.handed_over().total()
-    with pytest.raises(WaitingError):
+    with pytest.raises(BudgetError, match="under way"):
         await batch.run()
     assert batch.provider.handed_over().total() == handed_over
+
+
+async def test_copies_in_several_jobs_are_asked_about_once(batch):
+    batch.bench.source.names = [f"{number}" for number in range(9)]
+    batch.bench.images.contents = {f"{number}": b"a" for number in range(0, 9, 2)}
+    summary = await batch.run()
+    assert summary.ok == 9
+    assert batch.provider.handed_over().total() == 5
+    assert summary.cost_usd == pytest.approx(5 * 60e-6)
+
+
+async def test_another_run_of_the_same_question_is_refused_while_jobs_are_under_way(batch):
+    batch.patience_s, batch.provider.looks = 0, 100
+    with pytest.raises(WaitingError):
+        await batch.run()
+    batch.bench.settings = {"source": {"path": "y"}}
+    with pytest.raises(BusyError, match="may bring answers to this"):
+        await batch.run()
+    with pytest.raises(BusyError, match="may bring answers to this"):
+        await batch.run(replace(batch.services(), batch=None))
+    with pytest.raises(BusyError, match="may bring answers to this"):
+        await estimate(batch.services(), sample=2)
+
+
+async def test_another_question_may_be_asked_meanwhile(batch):
+    batch.patience_s, batch.provider.looks = 0, 100
+    with pytest.raises(WaitingError):
+        await batch.run()
+    batch.bench.template = batch.bench.template.replace("Caption this.", "Describe this.")
+    batch.bench.answers_with(lambda _: CAPTION)
+    assert (await batch.run(replace(batch.services(), batch=None))).ok == 5
+
+
+async def test_a_job_that_the_provider_does_not_know_is_given_up_by_cancelling(batch):
+    batch.patience_s = 0
+    with pytest.raises(WaitingError):
+        await batch.run()
+    batch.provider.jobs.clear()
+    batch.patience_s = 1000
+    with pytest.raises(GoneError, match="batch cancel CONFIG` gives up what it was asked"):
+        await batch.run()
+    assert await cancel_jobs(batch.services()) == 3
+    assert (await batch.run()).ok == 5
+
+
+async def test_jobs_of_a_provider_that_ends_with_the_process_are_submitted_anew(batch):
+    batch.patience_s = 0
+    with pytest.raises(WaitingError):
+        await batch.run()
+    batch.provider.jobs.clear()
+    batch.patience_s = 1000
+    services = batch.services()
+    assert services.batch is not None
+    mortal = replace(services, batch=replace(services.batch, is_mortal=True))
+    assert (await batch.run(mortal)).ok == 5
+
+
+@pytest.mark.parametrize("step", ["before upload", "before create"])
+async def test_what_was_never_made_keeps_nobody_from_asking_in_real_time(batch, step):
+    batch.provider.refuses_at = step
+    with pytest.raises(NoBatchApiError):
+        await batch.run()
+    batch.bench.answers_with(lambda _: CAPTION)
+    assert (await batch.run(replace(batch.services(), batch=None))).ok == 5
+
+
+async def test_a_stop_cuts_a_call_short_that_bears_an_outage(batch):
+    services = batch.services()
+    assert services.batch is not None
+
+    async def endless(_file: object, _name: str) -> str:
+        services.stop.by_user()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    batch.provider.upload = endless
+    with pytest.raises(StoppedError):
+        await batch.run(services)
+
+
+async def test_refusals_by_a_rate_limit_use_up_no_try(batch):
+    batch.bench.source.names = ["a"]
+    batch.provider.answer = failing(429, 429, 429, 429)
+    assert (await batch.run()).ok == 1
+    assert batch.provider.handed_over().total() == 5
+
+
+async def test_a_budget_that_is_nearly_used_up_is_not_spent_in_ever_smaller_jobs(batch):
+    batch.bench.source.names = [f"{number}" for number in range(30)]
+    batch.settings["max_requests"] = 50
+    batch.bench.settings = {"budget": {"usd": 0.0035}}
+    with pytest.raises(BudgetError):
+        await batch.run()
+    sizes = [len(job.lines) for job in batch.provider.jobs.values()]
+    assert min(sizes[:-1]) >= sizes[0] / 2
 
 
 async def test_a_stop_ends_the_wait_and_nothing_is_lost(batch):

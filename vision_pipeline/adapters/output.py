@@ -90,8 +90,8 @@ class OutputFolder:
     def sweep(self, *, now_s: float) -> int:
         """Remove what killed processes left behind; only for who holds the folder.
 
-        That is drafts in it, what a compaction was working on and, behind a URL, drafts on this
-        machine that nobody has touched for a day.
+        That is drafts in it, what a compaction was working on, and drafts and requests of batch
+        jobs among this machine's temporary files that nobody has touched for a day.
 
         Args:
             now_s: Seconds since 1970.
@@ -99,14 +99,12 @@ class OutputFolder:
         Returns:
             How many were removed; one that cannot be is left.
         """
+        temporary = Path(tempfile.gettempdir()).glob(f"{_TEMPORARY_PREFIX}*")
+        left = [path for path in temporary if _is_abandoned(path, now_s)]
         if self.is_local:
-            drafts: Iterator[Path] = chain.from_iterable(
-                map(Path(self.root).glob, (*_DRAFT_PATTERNS, STAGING_NAME))
-            )
-        else:
-            temporary = Path(tempfile.gettempdir()).glob(f"{_TEMPORARY_PREFIX}*")
-            drafts = (path for path in temporary if _is_abandoned(path, now_s))
-        return sum(map(_removed, list(drafts)))
+            patterns = (*_DRAFT_PATTERNS, STAGING_NAME)
+            left += chain.from_iterable(map(Path(self.root).glob, patterns))
+        return sum(map(_removed, left))
 
     @contextmanager
     def create(self, name: str) -> Iterator[BinaryIO]:

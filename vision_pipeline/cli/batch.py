@@ -22,6 +22,7 @@ from vision_pipeline.cli.run import (
     Engine,
     EngineOption,
     MaxCostOption,
+    MaxTokensOption,
     Mode,
     say,
     with_wishes,
@@ -88,6 +89,7 @@ def _submit(
     settings: SetOption = None,
     engine: EngineOption = Engine.AUTO,
     max_cost: MaxCostOption = None,
+    max_tokens: MaxTokensOption = None,
     log_format: LogFormatOption = None,
     *,
     fresh: Annotated[
@@ -101,7 +103,7 @@ def _submit(
     """
     from vision_pipeline.wiring.services import Wish
 
-    loaded = _load(config, source, output, limit, settings, max_cost)
+    loaded = _load(config, source, output, limit, settings, max_cost, max_tokens)
     wish = Wish(fresh=fresh, patience_s=0)
     try:
         work_through(loaded, engine, wish, as_json=as_json, log_format=log_format)
@@ -121,6 +123,7 @@ def _collect(
     settings: SetOption = None,
     engine: EngineOption = Engine.AUTO,
     max_cost: MaxCostOption = None,
+    max_tokens: MaxTokensOption = None,
     log_format: LogFormatOption = None,
     *,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until all jobs are done.")] = False,
@@ -137,7 +140,7 @@ def _collect(
     """
     from vision_pipeline.wiring.services import Wish
 
-    loaded = _load(config, source, output, limit, settings, max_cost)
+    loaded = _load(config, source, output, limit, settings, max_cost, max_tokens)
     wish = Wish(fresh=fresh, begins=False, patience_s=None if wait else 0)
     work_through(loaded, engine, wish, as_json=as_json, log_format=log_format)
 
@@ -154,7 +157,7 @@ def _status(
 
     from vision_pipeline.wiring.batches import job_statuses
 
-    loaded = _load(config, None, output, None, settings, None)
+    loaded = _load(config, None, output, None, settings)
     jobs = asyncio.run(job_statuses(loaded))
     if as_json:
         print_json([job.to_dict() for job in jobs])
@@ -194,10 +197,11 @@ def _cancel(
     from vision_pipeline.cli.display import Display
     from vision_pipeline.cli.engines import cancel_local
 
-    loaded = _load(config, None, output, None, settings, None)
+    loaded = _load(config, None, output, None, settings)
     with Display(loaded.name) as display:
         ended = cancel_local(loaded, progress=display.progress, stop=display.stop)
-    say(f"{loaded.name}: {ended:,} batch {'job' if ended == 1 else 'jobs'} ended")
+    noun = "job has" if ended == 1 else "jobs have"
+    say(f"{loaded.name}: {ended:,} batch {noun} ended, and what they answered is kept")
 
 
 def _load(
@@ -206,7 +210,8 @@ def _load(
     output: str | None,
     limit: int | None,
     settings: list[str] | None,
-    max_cost: float | None,
+    max_cost: float | None = None,
+    max_tokens: int | None = None,
 ) -> RunConfig:
-    wishes = with_wishes(settings, max_cost=max_cost, mode=Mode.BATCH)
+    wishes = with_wishes(settings, max_cost=max_cost, max_tokens=max_tokens, mode=Mode.BATCH)
     return load_config(config, source=source, output=output, limit=limit, settings=wishes)

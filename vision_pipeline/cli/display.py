@@ -214,9 +214,10 @@ def _notes(config: RunConfig, summary: Summary) -> list[str]:
     if summary.skipped:
         told = ", ".join(f"{number} {why}" for why, number in summary.skipped.items())
         notes.append(f"passed over in the source: {told}")
-    cost = (
-        "no list price" if summary.cost_usd is None else f"{summary.cost_usd:.4f} USD at list price"
-    )
+    price = "prices of batches" if config.execution.mode == "batch" else "list price"
+    cost = "no list price"
+    if summary.cost_usd is not None:
+        cost = f"{summary.cost_usd:.4f} USD at {price}"
     if summary.seconds_by_stage:
         notes.append(f"time: {_where(summary.seconds_by_stage)}")
     if summary.advice:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from vision_pipeline.core.records import Amount
 
@@ -54,6 +54,11 @@ class Part:
         """Whether answers of it may still come."""
         return self.state != "collected"
 
+    @property
+    def may_have_job(self) -> bool:
+        """Whether the provider may be at work on it, or be done."""
+        return self.is_open and (self.is_inline or self.state != "prepared")
+
 
 def to_document(part: Part) -> dict[str, Any]:
     """For JSON."""
@@ -68,5 +73,7 @@ def from_document(document: Mapping[str, Any]) -> Part:
     """
     failed = document["failures"].items()
     failures = {key: (int(status), str(told)) for key, (status, told) in failed}
+    if document["state"] not in get_args(State):
+        raise ValueError(f"no such state: {document['state']!r}")
     worst = Amount(**document["worst"])
     return Part(**{**document, "failures": failures, "worst": worst})

@@ -18,6 +18,7 @@ from vision_pipeline.core.errors import (
     ErrorCode,
     GoneError,
     LineFault,
+    NoBatchApiError,
     PipelineError,
     QueueError,
     RefusedFileError,
@@ -52,6 +53,7 @@ _FULL = (
     "the provider takes no more batch requests until some of those waiting are answered; nothing "
     "is lost: the same command goes on later"
 )
+_NO_API = "no Batch API here; ask in real time, or check model.base_url"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +107,8 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule({401, 402, 403}, AccessError, "the provider refuses the key or the plan"),
     # What is not there.
-    Rule(
-        {404, 405, 501},
-        EndpointError,
-        "no Batch API here; check model.base_url",
-        calls={Call.UPLOAD, Call.LIST},
-    ),
+    Rule({404, 405, 501}, NoBatchApiError, _NO_API, calls={Call.UPLOAD, Call.LIST}),
+    Rule({404, 405, 501}, NoBatchApiError, _NO_API, says=re.compile("(?i)no route")),
     Rule({404, 410}, GoneError, "the provider does not have it, or no longer"),
     # What passes.
     Rule({408, 425, 429, 499}, RetryableError),

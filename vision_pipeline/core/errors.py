@@ -12,6 +12,7 @@ PipelineError
 │   ├── BudgetError          exit 3: the next request could exceed the budget
 │   ├── AccessError          exit 3: the key or the plan is refused; resumable with another
 │   ├── EndpointError        exit 3: the server cannot be reached at all; resumable when it can
+│   │   └── NoBatchApiError    it has no Batch API
 │   ├── QueueError           exit 3: the provider's queue of batch requests is full; later it is not
 │   ├── GoneError            exit 3: the provider no longer has a file or a batch job
 │   ├── RefusedFileError     exit 3: the provider takes no such file; names the lines at fault
@@ -168,6 +169,10 @@ class AccessError(RunError):
 
 class EndpointError(RunError):
     """The server cannot be reached, or it is not the API that was expected."""
+
+
+class NoBatchApiError(EndpointError):
+    """The server has no Batch API: nothing was made there."""
 
 
 class QueueError(RunError):

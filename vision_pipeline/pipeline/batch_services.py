@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,13 +43,13 @@ class BatchApi(Protocol):
     async def find_job(self, metadata: Mapping[str, str]) -> Job | None:
         """The job with that metadata, or None."""
 
-    async def job(self, job_id: str) -> Job:
-        """How it stands."""
+    async def job(self, job_id: str, *, is_new: bool = True) -> Job:
+        """How it stands; waits for a new one that is not found yet, and raises GoneError."""
 
-    async def cancel(self, job_id: str) -> Job:
-        """Ask for its end."""
+    async def cancel(self, job_id: str, *, is_new: bool = True) -> Job:
+        """Ask for its end; likewise."""
 
-    def results(self, job: Job) -> AsyncIterator[Result]:
+    def results(self, job: Job) -> AsyncGenerator[Result, None]:
         """What became of each line, in any order."""
 
     async def delete_file(self, file_id: str) -> None:
@@ -117,6 +117,7 @@ class BatchServices:
 
     Attributes:
         new_file: Makes an empty file of lines.
+        is_mortal: Whether the provider ends with this process, and its jobs with it.
         patience_s: How long jobs are waited for in this process.
         pause: Waits for so many seconds, or until the event is set.
         now_s: Seconds since 1970.
@@ -126,6 +127,7 @@ class BatchServices:
     journal: Journal
     settings: BatchConfig
     new_file: Callable[[], InputFile]
+    is_mortal: bool = False
     patience_s: float = math.inf
     pause: Callable[[asyncio.Event, float], Awaitable[None]] = pause
     now_s: Callable[[], float] = time

@@ -22,6 +22,7 @@ from vision_pipeline.core.records import (
 from vision_pipeline.core.sizing import SizeRule
 from vision_pipeline.core.usage import THIS_QUESTION, Usage, usage_of
 from vision_pipeline.pipeline.ask import Asker
+from vision_pipeline.pipeline.batch.run import check_jobs
 from vision_pipeline.pipeline.budget import budget_of, unlimited
 from vision_pipeline.pipeline.forecasting import (
     Alternative,
@@ -134,7 +135,8 @@ async def estimate(
     )
     going_on = await asyncio.to_thread(unfinished, services.results, count.pending)
     budget = await budget_of(services, going_on)
-    found.budget = prospects(budget.limits, found.to_ask, found.forecast)
+    mode = config.execution.mode
+    found.budget = prospects(budget.limits, found.to_ask, found.forecast, mode=mode)
     return found
 
 
@@ -144,6 +146,7 @@ def _number(limit: int | str) -> float | None:
 
 async def _ask(services: Services, count: _Count) -> None:
     """Learn what replies about the drawn items take; they are asked about no more."""
+    await asyncio.to_thread(check_jobs, services, SAMPLE_RUN)
     asker = Asker(services, SAMPLE_RUN, await budget_of(services, None))
 
     async def ask(drawn: _Drawn) -> Row:

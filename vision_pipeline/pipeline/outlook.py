@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vision_pipeline.core.forecast import Interval
+from vision_pipeline.core.records import Mode
 from vision_pipeline.pipeline.budget import Limit
 from vision_pipeline.pipeline.forecasting import Forecast
 
@@ -29,10 +30,13 @@ class Prospect:
     calls: int
 
 
-def prospects(limits: Sequence[Limit], to_ask: int, forecast: Forecast) -> list[Prospect]:
-    """How many of a plan's calls each limit allows."""
+def prospects(
+    limits: Sequence[Limit], to_ask: int, forecast: Forecast, *, mode: Mode
+) -> list[Prospect]:
+    """How many of a plan's calls each limit allows, at the price of how they are asked."""
     tokens = forecast.input_tokens + forecast.output_tokens
-    taken = {"usd": forecast.usd, "tokens": tokens}
+    is_cheaper = mode == "batch" and forecast.batch_usd is not None
+    taken = {"usd": forecast.batch_usd if is_cheaper else forecast.usd, "tokens": tokens}
     return [_prospect(limit, to_ask, taken[limit.unit]) for limit in limits]
 
 

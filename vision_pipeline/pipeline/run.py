@@ -14,9 +14,9 @@ from time import monotonic
 from typing import Protocol
 
 from vision_pipeline.core.activity import Stage
-from vision_pipeline.core.errors import BusyError, ConfigError
+from vision_pipeline.core.errors import ConfigError
 from vision_pipeline.pipeline.ask import Asker
-from vision_pipeline.pipeline.batch.run import asker_after_batches
+from vision_pipeline.pipeline.batch.run import asker_after_batches, check_jobs
 from vision_pipeline.pipeline.budget import budget_of, unlimited
 from vision_pipeline.pipeline.plan import Run, plan_run
 from vision_pipeline.pipeline.prospect import prospect
@@ -63,8 +63,8 @@ async def carry_out(services: Services, analyze: AnalyzeShard) -> Summary:
         return run
 
     summary = await accomplish(services, plan, ready)
-    if services.batch is not None and summary.run_id is not None:
-        await asyncio.to_thread(services.batch.journal.forget, summary.run_id)
+    if services.journal is not None and summary.run_id is not None:
+        await asyncio.to_thread(services.journal.forget, summary.run_id)
     return summary
 
 
@@ -160,6 +160,7 @@ async def _asker_of(services: Services, run: Run) -> Asker:
                 "status CONFIG` tells which ones have jobs; give the options they were begun with"
             )
         return Asker(services, run_id, unlimited())
+    await asyncio.to_thread(check_jobs, services, run_id)
     if batch is not None:
         return await asker_after_batches(
             services,
@@ -167,11 +168,5 @@ async def _asker_of(services: Services, run: Run) -> Asker:
             run,
             budget=await budget_of(services, run_id, mode="batch"),
             later=partial(budget_of, services, run_id),
-        )
-    if jobs := await asyncio.to_thread(services.open_jobs, run_id):
-        noun = "job" if jobs == 1 else "jobs"
-        raise BusyError(
-            f"{jobs:,} batch {noun} of run {run_id} may bring the answers: "
-            "go on with `--mode batch`, or end them with `vision-pipeline batch cancel CONFIG`"
         )
     return Asker(services, run_id, await budget_of(services, run_id))

@@ -26,7 +26,7 @@ from vision_pipeline.core.records import (
 )
 from vision_pipeline.core.selection import ALL, Selection
 from vision_pipeline.core.usage import Usage
-from vision_pipeline.pipeline.batch_services import BatchServices
+from vision_pipeline.pipeline.batch_services import BatchServices, Journal
 from vision_pipeline.pipeline.chunks import WHOLE, Chunks
 from vision_pipeline.pipeline.progress import Progress
 from vision_pipeline.pipeline.stop import Stop
@@ -180,11 +180,6 @@ def tell_nobody(_told: object) -> None:
     """Where nobody is there to be told."""
 
 
-def no_jobs(_run_id: str) -> int:
-    """Where nothing was handed to a Batch API."""
-    return 0
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseServices:
     """What every kind of run shares, opened once.
@@ -231,7 +226,7 @@ class Services(BaseServices):
         say: Hears which items a selection comes to, before they are asked about.
         grace_s: How long requests on the wire may take to finish once the run stops.
         batch: How requests go to the provider's Batch API; None where they are asked at once.
-        open_jobs: How many batch jobs of a run are under way.
+        journal: Which requests of which runs are with a Batch API; None where none can be.
     """
 
     body_format: BodyFormat
@@ -251,7 +246,7 @@ class Services(BaseServices):
     say: Callable[[str], None] = tell_nobody
     grace_s: float = 20.0
     batch: BatchServices | None = None
-    open_jobs: Callable[[str], int] = no_jobs
+    journal: Journal | None = None
 
     @property
     def limit(self) -> int | None:

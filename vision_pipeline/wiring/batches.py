@@ -17,7 +17,8 @@ from vision_pipeline.core.batch_forms import form_for
 from vision_pipeline.core.batch_parts import Part
 from vision_pipeline.core.batch_refusals import check_has_batches
 from vision_pipeline.core.config import RunConfig
-from vision_pipeline.core.errors import GoneError
+from vision_pipeline.core.errors import ConfigError, GoneError
+from vision_pipeline.pipeline.batch.jobs import LISTED_AFTER_S
 from vision_pipeline.pipeline.batch_services import BatchServices
 from vision_pipeline.transport.endpoint import Endpoint
 from vision_pipeline.wiring.endpoints import base_url_of, endpoint_of
@@ -44,15 +45,21 @@ def open_batches(
         patience_s: How long jobs are waited for; None: as the recipe says.
 
     Raises:
-        RunError: The provider has no Batch API there.
+        ConfigError: The provider has no Batch API there, or ends before its jobs do.
     """
     check_has_batches(base_url_of(config.model))
+    is_mortal = config.model.provider == "emulator" and config.model.base_url is None
     form = form_for(config.model.provider)
     api = BatchApi(endpoint, form=form, model=config.model.name, retry=config.retry)
     stack.push_async_callback(api.aclose)
     settings = config.batch
     if patience_s is None:
         patience_s = math.inf if settings.wait_s is None else settings.wait_s
+    if is_mortal and patience_s < math.inf:
+        raise ConfigError(
+            "model.base_url: the emulator that a command starts ends with it, and so do its batch "
+            "jobs; wait for them (`run --mode batch`), or start one: `vision-pipeline emulator`"
+        )
     settings = settings.model_copy(
         update={
             "max_file_bytes": min(settings.max_file_bytes, form.max_file_bytes),
@@ -65,13 +72,9 @@ def open_batches(
         journal=BatchJournal(folder),
         settings=settings,
         new_file=InputFile,
+        is_mortal=is_mortal,
         patience_s=patience_s,
     )
-
-
-def open_jobs(folder: OutputFolder, run_id: str) -> int:
-    """How many batch jobs of a run may still bring answers."""
-    return sum(part.is_open for part in BatchJournal(folder).parts(run_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,8 @@ async def job_statuses(config: RunConfig) -> list[JobStatus]:
     key = find_key(config.model, os.environ)
     async with AsyncExitStack() as stack:
         stack.enter_context(telling_of_no_key(config.model, key))
-        batch = open_batches(config, folder, endpoint_of(config.model, key, stack), stack)
+        endpoint = endpoint_of(config.model, key, stack)
+        batch = open_batches(config, folder, endpoint, stack, patience_s=math.inf)
         return [await _status(batch, run_id, part) for run_id, part in noted]
 
 
@@ -118,7 +122,8 @@ async def _status(batch: BatchServices, run_id: str, part: Part) -> JobStatus:
         state = f"{part.state}, {part.outcome}" if part.outcome else part.state
         return JobStatus(run_id, part.job_id, state, part.requests, done, failed)
     try:
-        job = await batch.api.job(part.job_id)
+        is_new = batch.now_s() - part.at_s < LISTED_AFTER_S
+        job = await batch.api.job(part.job_id, is_new=is_new)
     except GoneError:
         return JobStatus(run_id, part.job_id, "unknown to the provider", part.requests, 0, 0)
     state = job.state.value

@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from time import time
 
 import pyarrow as pa
 
+from vision_pipeline.adapters.batch_journal import BatchJournal
 from vision_pipeline.adapters.output import OutputFolder
 from vision_pipeline.adapters.parquet.history import History
 from vision_pipeline.adapters.parquet.store import ResultStore
@@ -31,7 +31,7 @@ from vision_pipeline.core.tokens import DEFAULT_RULE
 from vision_pipeline.pipeline.chunks import WHOLE, Chunks
 from vision_pipeline.pipeline.services import Services, tell_nobody
 from vision_pipeline.transport.endpoint import Endpoint
-from vision_pipeline.wiring.batches import open_batches, open_jobs
+from vision_pipeline.wiring.batches import open_batches
 from vision_pipeline.wiring.endpoints import base_url_of, endpoint_of
 from vision_pipeline.wiring.holding import Announce, holding
 from vision_pipeline.wiring.images import abilities, open_images
@@ -216,7 +216,7 @@ async def open_services(
             grace_s=min(config.retry.timeout_s, watch.grace_s),
             begins=wish.begins,
             batch=batch,
-            open_jobs=partial(open_jobs, folder),
+            journal=BatchJournal(folder) if asks else None,
         )
 
 

@@ -146,17 +146,17 @@ class BatchApi:
         """
         return await self._find_job(metadata)
 
-    async def job(self, job_id: str) -> Job:
-        """How far a job is; waits for one that is not found yet.
+    async def job(self, job_id: str, *, is_new: bool = True) -> Job:
+        """How far a job is; waits some seconds for a new one that is not found yet.
 
         Raises:
             GoneError: There is none.
             RunError: The key is refused, or the server fails for too long.
         """
-        return await self._patiently(Call.LOOK, lambda: self._look(job_id))
+        return await self._patiently(Call.LOOK, lambda: self._look(job_id), is_new=is_new)
 
-    async def cancel(self, job_id: str) -> Job:
-        """Ask a job to end; one that has ended is only looked at.
+    async def cancel(self, job_id: str, *, is_new: bool = True) -> Job:
+        """Ask a job to end; one that has ended is only looked at. A new one is waited for.
 
         Raises:
             GoneError: There is none.
@@ -170,7 +170,7 @@ class BatchApi:
             except EndpointError:  # OpenAI: it has ended
                 return await self._look(job_id)
 
-        return await self._patiently(Call.CANCEL, ask)
+        return await self._patiently(Call.CANCEL, ask, is_new=is_new)
 
     async def results(self, job: Job) -> AsyncGenerator[Result, None]:
         """What became of the lines of a job that has ended, in any order.
@@ -220,8 +220,10 @@ class BatchApi:
         path = f"{self._form.jobs_path}/{job_id}"
         return self._read_job(await self._calls.json(Call.LOOK, "GET", path))
 
-    async def _patiently(self, call: Call, attempt: Callable[[], Awaitable[Job]]) -> Job:
-        tries, until_s = 0, self._clock.now() + NEW_JOB_S
+    async def _patiently(
+        self, call: Call, attempt: Callable[[], Awaitable[Job]], *, is_new: bool
+    ) -> Job:
+        tries, until_s = 0, self._clock.now() + (NEW_JOB_S if is_new else 0.0)
         while True:
             try:
                 return await self._calls.outlast(call, attempt)

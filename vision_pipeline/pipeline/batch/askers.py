@@ -11,6 +11,11 @@ from vision_pipeline.core.records import StoredReply, VisionRequest
 from vision_pipeline.core.refusals import refusal
 from vision_pipeline.pipeline.ask import Asker
 
+_IN_NO_JOB = (
+    "no batch job was asked this, or none has answered it: where its image or its columns have "
+    "changed since the jobs were submitted, the next run asks about it"
+)
+
 
 class Noted(Exception):  # noqa: N818  (no error: the request goes with a batch)
     """What would be asked is noted."""
@@ -51,7 +56,7 @@ class LeftoverAsker(Asker):
             return await Asker._pay(self, request, payer)  # no `super`: of a class with slots
         if request.turns:
             raise ItemError(ErrorCode.INVALID_ANSWER, request.turns[-1].complaint)
-        raise ItemError(ErrorCode.TIMEOUT, "no batch job has answered it")
+        raise ItemError(ErrorCode.TIMEOUT, _IN_NO_JOB)
 
 
 def failure_of(status: int, body: str) -> ItemError:

@@ -5,16 +5,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import replace
-from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 from vision_pipeline.core.activity import Stage
 from vision_pipeline.core.batch import Job, JobState, Result
 from vision_pipeline.core.batch_parts import Part
-from vision_pipeline.core.errors import EndpointError, QueueError, WaitingError, jobs_told
+from vision_pipeline.core.errors import (
+    EndpointError,
+    GoneError,
+    NoBatchApiError,
+    QueueError,
+    RefusedFileError,
+    WaitingError,
+    jobs_told,
+)
 from vision_pipeline.core.records import Amount
+from vision_pipeline.pipeline.batch.calls import unless_stopped
 from vision_pipeline.pipeline.batch.collecting import Found
 from vision_pipeline.pipeline.batch_services import BatchServices, InputFile
 from vision_pipeline.pipeline.services import Services
@@ -23,6 +32,9 @@ MARK = "vision_pipeline"  # the key of a job's metadata that has its name
 LISTED_AFTER_S = 60.0  # a job that was just made may not be found for some seconds
 FIRST_LOOK_S = 1.0
 _AT_ONCE = 128  # replies that are stored together
+_NOTHING_MADE = (GoneError, NoBatchApiError, RefusedFileError)
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -57,25 +69,9 @@ class Jobs:
         return [self._parts[number] for number in sorted(self._parts)]
 
     @property
-    def round(self) -> int:
-        """The latest round; 0 before the first."""
-        return max((part.round for part in self.parts), default=0)
-
-    @property
     def open(self) -> list[Part]:
         """Those of which answers may still come."""
         return [part for part in self.parts if part.is_open]
-
-    def tries(self) -> Mapping[str, int]:
-        """How many parts hold each request that has no answer, by idempotency key."""
-        counts: dict[str, int] = {}
-        for key in chain.from_iterable(part.payers for part in self.parts):
-            counts[key] = counts.get(key, 0) + 1
-        return counts
-
-    def failures(self) -> dict[str, tuple[int, str]]:
-        """Status and body of requests that failed, by idempotency key; the latest counts."""
-        return {key: told for part in self.parts for key, told in part.failures.items()}
 
     async def take_up(self) -> None:
         """Bring parts that a process has left half handed over to where they are jobs.
@@ -84,10 +80,14 @@ class Jobs:
         anew.
         """
         for part in self.open:
-            if part.state == "prepared" and not part.is_inline:
-                await self._make_if_uploaded(part)
-            elif part.state != "submitted":
-                await self._find_or_make(part)
+            if part.may_have_job:
+                await self._find(part)
+                continue
+            file_id = await self._call(self._batch.api.find_file(part.name))
+            if file_id is None:
+                await self._drop(part)
+            else:
+                await self._make_of_file(replace(part, file_id=file_id))
 
     async def hand_over(self, file: InputFile, draft: Part) -> None:
         """Give a file of requests to the provider, and have it worked on.
@@ -96,21 +96,22 @@ class Jobs:
             file: Its lines.
             draft: The part, but for its number and name.
         """
-        api, batch = self._batch.api, self._batch
+        api, settings = self._batch.api, self._batch.settings
         number = max(self._parts, default=0) + 1
         name = f"{self._run_id}-{number:04}-{secrets.token_hex(4)}.jsonl"
-        most = batch.settings.max_inline_requests
-        inline = api.inline and draft.requests <= most
-        part = replace(draft, number=number, name=name, is_inline=inline)
-        await self._note(part)
+        inline = api.inline and draft.requests <= settings.max_inline_requests
+        part = await self._note(replace(draft, number=number, name=name, is_inline=inline))
         file.flush()
         if inline:
             lines = file.lines()
             await self._make(part, lambda: api.create_inline(lines, **self._making(part)))
             return
-        part = replace(part, state="uploaded", file_id=await api.upload(file.path, name))
-        await self._note(part)
-        await self._make_of_file(part)
+        try:
+            file_id = await self._call(api.upload(file.path, name))
+        except _NOTHING_MADE:
+            await self._drop(part)
+            raise
+        await self._make_of_file(replace(part, file_id=file_id))
 
     async def wait(self) -> None:
         """Collect each job when it has ended, until there is none left.
@@ -121,6 +122,31 @@ class Jobs:
         """
         while await self._one_ends():
             pass
+
+    async def cancel(self) -> int:
+        """Have the provider end all jobs, and collect what they have answered by then.
+
+        What the provider does not know is given up.
+
+        Returns:
+            How many jobs there were.
+        """
+        for part in self.open:
+            try:
+                if part.may_have_job:
+                    await self._find(part, makes=False)
+                else:
+                    await self._drop(part)
+            except _NOTHING_MADE:
+                await self._drop(part)
+        jobs = self._submitted()
+        for part in jobs:
+            try:
+                await self._call(self._batch.api.cancel(part.job_id, is_new=self._is_new(part)))
+            except _NOTHING_MADE:
+                await self._drop(part)
+        await self.wait()
+        return len(jobs)
 
     async def _one_ends(self) -> bool:
         """Wait until there are fewer jobs under way; False where there are none."""
@@ -143,69 +169,69 @@ class Jobs:
     def _submitted(self) -> list[Part]:
         return [part for part in self.parts if part.state == "submitted"]
 
-    async def cancel(self) -> None:
-        """Have the provider end all jobs; what they have answered by then is collected."""
-        for part in self.open:
-            await self._batch.api.cancel(part.job_id)
-        await self.wait()
-
     async def _look(self) -> None:
         """See how the jobs stand, and collect those that have ended."""
         self._done = 0
         for part in self._submitted():
-            job = await self._batch.api.job(part.job_id)
-            if job.state.is_final:
+            try:
+                job = await self._call(self._batch.api.job(part.job_id, is_new=self._is_new(part)))
+            except GoneError as error:
+                if self._batch.is_mortal:
+                    await self._drop(part)
+                    continue
+                raise GoneError(
+                    f"{error}; `vision-pipeline batch cancel CONFIG` gives up what it was asked, "
+                    "and the next run asks that anew"
+                ) from error
+            if job.is_final:
                 await self._collect(part, job)
             else:
                 self._done += job.completed
         self._services.progress.activity.elsewhere = jobs_told(self._counts()) if self.open else ""
 
+    def _is_new(self, part: Part) -> bool:
+        return self._batch.now_s() - part.at_s < LISTED_AFTER_S
+
     def _counts(self) -> dict[str, int]:
         requests = sum(part.requests for part in self.open)
         return {"jobs": len(self.open), "requests": requests, "completed": self._done}
 
-    async def _make_if_uploaded(self, part: Part) -> None:
-        file_id = await self._batch.api.find_file(part.name)
-        if file_id is None:
-            await self._drop(part)
-            return
-        part = replace(part, state="uploaded", file_id=file_id)
-        await self._note(part)
-        await self._make_of_file(part)
-
-    async def _find_or_make(self, part: Part) -> None:
+    async def _find(self, part: Part, *, makes: bool = True) -> None:
         """The job of a part that may have one already, though it is not found at once."""
-        api, batch, stop = self._batch.api, self._batch, self._services.stop
-        mark = {MARK: part.name}
-        while (job := await api.find_job(mark)) is None:
+        batch, stop = self._batch, self._services.stop
+        if part.state == "submitted":
+            return
+        while (job := await self._call(batch.api.find_job({MARK: part.name}))) is None:
             left_s = part.at_s + LISTED_AFTER_S - batch.now_s()
             if left_s <= 0:
                 break
             await batch.pause(stop.requested, min(left_s, 5.0))
             if stop.cause is not None:
                 raise stop.cause
-        if job is None and part.is_inline:
-            await self._drop(part)
-            return
-        if job is None:
-            await self._make_of_file(part)
-        else:
+        if job is not None:
             await self._made(part, job)
+        elif part.is_inline or not makes:
+            await self._drop(part)
+        else:
+            await self._make_of_file(part)
 
     async def _make_of_file(self, part: Part) -> None:
-        api = self._batch.api
+        api, part = self._batch.api, await self._note(replace(part, state="uploaded"))
         await self._make(part, lambda: api.create(file_id=part.file_id, **self._making(part)))
 
     async def _make(self, part: Part, make: Callable[[], Awaitable[Job]]) -> None:
         """Make a job; while the provider's queue is full, wait for one of this run to end."""
         while True:
             try:
-                job = await make()
+                job = await self._call(make())
             except QueueError:
                 is_patient = self._batch.now_s() < self._until_s
                 if not (is_patient and await self._one_ends()):
                     raise
-                await self._note(part)  # nothing was made by now: when it may have been is later
+                part = await self._note(part)  # nothing was made by now
+            except _NOTHING_MADE:
+                await self._drop(part)
+                raise
             else:
                 await self._made(part, job)
                 return
@@ -218,10 +244,11 @@ class Jobs:
         ids = {"run_id": self._run_id, "job_id": job.id, "requests": part.requests}
         log.info("batch job %(job_id)s: %(requests)d requests handed over", ids, extra=ids)
 
-    async def _note(self, part: Part) -> None:
+    async def _note(self, part: Part) -> Part:
         part = replace(part, at_s=self._batch.now_s())
         await asyncio.to_thread(self._batch.journal.write, self._run_id, part)
         self._parts[part.number] = part
+        return part
 
     async def _drop(self, part: Part) -> None:
         # Not whole any more: its requests are to be noted anew.
@@ -233,14 +260,8 @@ class Jobs:
     async def _collect(self, part: Part, job: Job) -> None:
         """Store all that a job has brought, and only then note that it has ended."""
         found = Found(self._services, part, job, self._run_id)
-        waiting: list[Result] = []
         with self._services.progress.activity.stores():
-            async for result in self._batch.api.results(job):
-                waiting.append(result)
-                if len(waiting) == _AT_ONCE:
-                    await found.take(waiting)
-                    waiting.clear()
-            await found.take(waiting)
+            await self._call(self._take_all(job, found))
         if job.state is JobState.FAILED and not found.answered and not found.failures:
             await self._drop(part)
             if job.is_queue_full and self._submitted():
@@ -257,4 +278,17 @@ class Jobs:
         log.info(told, ids, extra=ids)
         if not self._batch.settings.keep_files:
             for file_id in filter(None, (part.file_id, *job.result_files)):
-                await self._batch.api.delete_file(file_id)
+                await self._call(self._batch.api.delete_file(file_id))
+
+    async def _take_all(self, job: Job, found: Found) -> None:
+        waiting: list[Result] = []
+        async with aclosing(self._batch.api.results(job)) as results:
+            async for result in results:
+                waiting.append(result)
+                if len(waiting) == _AT_ONCE:
+                    await found.take(waiting)
+                    waiting.clear()
+        await found.take(waiting)
+
+    async def _call(self, call: Awaitable[T]) -> T:
+        return await unless_stopped(self._services, call)

@@ -53,6 +53,7 @@ class Noter:
         self._is_broken = False
         self._one_at_a_time = asyncio.Lock()
         self._file: InputFile | None = None
+        self._given: set[str] = set()  # in this round, by whichever part
         self._payers: dict[str, str] = {}
         self._worst = Amount()
 
@@ -61,7 +62,7 @@ class Noter:
         key = request.idempotency_key
         async with self._one_at_a_time:
             is_over = self._is_broken or self.exhausted is not None
-            if is_over or key in self._known or key in self._payers:
+            if is_over or key in self._known or key in self._given:
                 return
             try:
                 reserved = await self._budget.take(request)
@@ -74,6 +75,7 @@ class Noter:
             if self._file is None:
                 self._file = self._batch.new_file()
             self._file.add(line)
+            self._given.add(key)
             self._payers[key] = payer.partition("/")[2]
             self._worst += reserved.amount
             self.noted += 1

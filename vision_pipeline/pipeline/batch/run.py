@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Set
+import math
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from vision_pipeline.core.batch_parts import Part
-from vision_pipeline.core.errors import BudgetError
+from vision_pipeline.core.errors import BudgetError, BusyError, WaitingError, jobs_told
 from vision_pipeline.core.records import Amount
 from vision_pipeline.pipeline.ask import Asker
-from vision_pipeline.pipeline.batch.askers import LeftoverAsker, failure_of
+from vision_pipeline.pipeline.batch.askers import LeftoverAsker
 from vision_pipeline.pipeline.batch.jobs import Jobs
+from vision_pipeline.pipeline.batch.leftovers import failures, is_wanting, known, latest_round
 from vision_pipeline.pipeline.batch.noting import Noter, note_all
 from vision_pipeline.pipeline.batch_services import BatchServices
 from vision_pipeline.pipeline.budget import Budget, Reservation
 from vision_pipeline.pipeline.plan import Run
 from vision_pipeline.pipeline.services import Services
 
-MOST_TRIES = 3  # of a request, in as many jobs
+LEAST_SHARE = 0.5  # of a round's requests: one that a budget cuts further is not worth its wait
 
 
 async def asker_after_batches(
@@ -55,7 +57,37 @@ async def asker_after_batches(
     await _rounds(services, batch, run, jobs=jobs, budget=budget)
     await asyncio.to_thread(_tell, services, run.run_id, jobs)
     pays = batch.settings.stragglers == "realtime"
-    return LeftoverAsker(services, run.run_id, await later(), failures=jobs.failures(), pays=pays)
+    failed = failures(jobs.parts)
+    return LeftoverAsker(services, run.run_id, await later(), failures=failed, pays=pays)
+
+
+def check_jobs(services: Services, run_id: str) -> None:
+    """See that no batch job may bring answers to what a run is about to ask; blocks: for threads.
+
+    Raises:
+        BusyError: One may, of this run or of another one that asks the same question.
+    """
+    journal = services.journal
+    for other in journal.run_ids() if journal else ():
+        jobs = sum(part.may_have_job for part in journal.parts(other)) if journal else 0
+        is_own = other == run_id
+        if not jobs or (is_own and services.batch is not None):
+            continue
+        if is_own or (not services.fresh and _asks_the_same(services, other)):
+            noun = "job" if jobs == 1 else "jobs"
+            raise BusyError(
+                f"{jobs:,} batch {noun} of run {other} may bring answers to this: go on with that "
+                "run (its command, with `--mode batch`, or `vision-pipeline batch collect CONFIG` "
+                "with its options), or end them with `vision-pipeline batch cancel CONFIG`"
+            )
+
+
+def _asks_the_same(services: Services, run_id: str) -> bool:
+    try:
+        run = services.results.read_run(run_id)
+    except FileNotFoundError:
+        return False
+    return bool(run.get("question_sha256") == services.question.sha256)
 
 
 async def cancel_jobs(services: Services) -> int:
@@ -72,9 +104,7 @@ async def cancel_jobs(services: Services) -> int:
         return 0
     for run_id in await asyncio.to_thread(batch.journal.run_ids):
         jobs = Jobs(services, batch, run_id, settle=lambda *_: None)
-        await jobs.take_up()
-        ended += len(jobs.open)
-        await jobs.cancel()
+        ended += await jobs.cancel()
     return ended
 
 
@@ -82,56 +112,62 @@ async def _rounds(
     services: Services, batch: BatchServices, run: Run, *, jobs: Jobs, budget: Budget
 ) -> None:
     """Note, hand over, wait and collect, until nothing is left to be asked in a batch."""
-    journal, again = batch.journal, batch.settings.stragglers == "batch"
-    round_ = max(1, jobs.round)  # one that was cut off goes on
+    round_, least = max(1, latest_round(jobs.parts)), 0.0  # a round that was cut off goes on
     while True:
-        exhausted: BudgetError | None = None
-        if not await asyncio.to_thread(journal.is_whole, run.run_id):
-            known = _known(jobs, again=again)
-            noter = Noter(services, batch, jobs=jobs, budget=budget, known=known, round_=round_)
-            try:
-                await note_all(services, run, noter)
-            finally:
-                noter.close()
-            exhausted = noter.exhausted
-            if exhausted is None:
-                await asyncio.to_thread(journal.mark_whole, run.run_id, whole=True)
-            if not noter.noted and not jobs.open:
-                if exhausted is not None:
-                    raise exhausted
-                return
-        await jobs.wait()
-        if exhausted is None and not await asyncio.to_thread(journal.is_whole, run.run_id):
-            continue  # the provider had no room for some of it
-        latest = [part for part in jobs.parts if part.round == jobs.round]
-        if exhausted is None and not (again and any(map(_is_wanting, latest))):
+        noted, exhausted = await _note(services, batch, run, jobs=jobs, budget=budget, to=round_)
+        if noted == 0 and not jobs.open:
+            if exhausted is not None:
+                raise exhausted
             return
-        await asyncio.to_thread(journal.mark_whole, run.run_id, whole=False)
-        round_ = jobs.round + 1
+        await _wait(jobs, exhausted)
+        is_whole = await asyncio.to_thread(batch.journal.is_whole, run.run_id)
+        if exhausted is not None:
+            if noted < least:
+                raise exhausted
+            least = max(least, LEAST_SHARE * noted)
+        elif is_whole and not _is_more(batch, jobs):
+            return
+        # Where the provider had no room for some of it, the same round goes on.
+        round_ = latest_round(jobs.parts) + (is_whole or exhausted is not None)
+        await asyncio.to_thread(batch.journal.mark_whole, run.run_id, whole=False)
 
 
-def _known(jobs: Jobs, *, again: bool) -> Set[str]:
-    """What is not handed over once more."""
-    tries = jobs.tries()
-    if not again:
-        return tries.keys()
-    on_their_way = {key for part in jobs.open for key in part.payers}
-    hopeless = {key for key, told in jobs.failures().items() if _is_hopeless(told)}
-    return on_their_way | hopeless | {key for key, tried in tries.items() if tried >= MOST_TRIES}
+async def _note(  # noqa: PLR0913  (each of them is something else)
+    services: Services, batch: BatchServices, run: Run, *, jobs: Jobs, budget: Budget, to: int
+) -> tuple[float, BudgetError | None]:
+    """How many requests a round handed over, and why not all; `NaN` where all was before."""
+    journal = batch.journal
+    if await asyncio.to_thread(journal.is_whole, run.run_id):
+        return math.nan, None
+    again = batch.settings.stragglers == "batch"
+    seen = known(jobs.parts, again=again)
+    noter = Noter(services, batch, jobs=jobs, budget=budget, known=seen, round_=to)
+    try:
+        await note_all(services, run, noter)
+    finally:
+        noter.close()
+    if noter.exhausted is None:
+        await asyncio.to_thread(journal.mark_whole, run.run_id, whole=True)
+    return noter.noted, noter.exhausted
+
+
+async def _wait(jobs: Jobs, exhausted: BudgetError | None) -> None:
+    try:
+        await jobs.wait()
+    except WaitingError as waiting:
+        if exhausted is None:
+            raise
+        raise BudgetError(f"{jobs_told(waiting.counts)}; for the rest, {exhausted}") from None
+
+
+def _is_more(batch: BatchServices, jobs: Jobs) -> bool:
+    latest = latest_round(jobs.parts)
+    parts = [part for part in jobs.parts if part.round == latest]
+    return batch.settings.stragglers == "batch" and any(map(is_wanting, parts))
 
 
 def _reservation(part: Part) -> Reservation:
     return Reservation(part.worst, requests=part.requests)
-
-
-def _is_wanting(part: Part) -> bool:
-    """Whether one more job may answer some of its requests."""
-    hopeless = sum(map(_is_hopeless, part.failures.values()))
-    return part.answered - part.unusable + hopeless < part.requests
-
-
-def _is_hopeless(failure: tuple[int, str]) -> bool:
-    return not failure_of(*failure).code.is_transient
 
 
 def _tell(services: Services, run_id: str, jobs: Jobs) -> None:
