@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -38,12 +40,13 @@ def main() -> None:
         f"{found.cost_usd:.4f} USD",
         highlight=False,
     )
+    command = os.path.relpath(Path(sys.executable).parent / "vision-pipeline")
     for line in (
         f"the table:      {OUTPUT}/results",
         f"to look at:     {OUTPUT}/report.html",
         "in a notebook:  from vision_pipeline.results import open_results; "
         f'open_results("{OUTPUT}")',
-        f"judged again:   vision-pipeline evaluate {OUTPUT} --truth {TRUTH} --map text_lines=text",
+        f"judged again:   {command} evaluate {OUTPUT} --truth {TRUTH} --map text_lines=text",
     ):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 

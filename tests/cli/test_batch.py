@@ -66,6 +66,7 @@ def test_steps_taken_one_by_one_come_to_a_table(bench, command):
     assert submitted.code == 0
     told = " ".join(submitted.err.split())
     assert re.search(r"5 batch jobs are under way, \d+ of 120 requests done; collect with", told)
+    assert f"batch collect {bench.recipe}`" in told
     jobs = orjson.loads(command("batch", "status", bench.recipe, "--json").out)
     assert sum(job["requests"] for job in jobs) == ITEMS
     collected = command("batch", "collect", bench.recipe, "--wait", "--json")
@@ -96,6 +97,9 @@ def test_cancelled_jobs_are_gone_and_a_run_in_real_time_asks_for_the_rest(bench,
     assert "may bring answers" in " ".join(refused.err.split())
     cancelled = command("batch", "cancel", bench.recipe)
     assert "5 batch jobs have ended" in " ".join(cancelled.err.split())
+    collected = command("batch", "collect", bench.recipe)
+    assert collected.code == 3
+    assert "were cancelled, and nothing is under way" in " ".join(collected.err.split())
     finished = command("run", bench.recipe, "--mode", "realtime")
     assert finished.code == 0
     assert set(load(str(bench.out))["mode"]) == {"realtime"}

@@ -37,4 +37,4 @@ def test_an_unknown_run_and_no_output_exit_2(command, recipe_file, recipe, tmp_p
     assert "no results here" in command("report", tmp_path).err
     command("run", recipe_file)
     ended = command("report", recipe.output.path, "--run", "r9")
-    assert (ended.code, "no run 'r9'" in ended.err) == (2, True)
+    assert (ended.code, "'r9' is no run" in ended.err) == (2, True)

@@ -77,3 +77,10 @@ def test_what_cannot_be_tried_is_said_before_any_call(command, tuned, tmp_path, 
     assert ended.code == 2
     assert told in " ".join(ended.err.split())
     assert not (tmp_path / "out" / "tune").exists()
+
+
+def test_a_field_that_answers_do_not_have_is_named_before_any_call(command, tuned, tmp_path):
+    ended = command("tune", *tuned, *OVER, "--field", "nope")
+    assert ended.code == 2
+    assert "no field 'nope'; there are: kind" in " ".join(ended.err.split())
+    assert not (tmp_path / "out" / "tune").exists()

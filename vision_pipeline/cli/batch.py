@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -112,7 +114,8 @@ def _submit(
             print_json({"run_id": waiting.run_id, **waiting.counts})
         else:
             told = jobs_told(waiting.counts)
-            say(f"{loaded.name}: {told}; collect with `vision-pipeline batch collect {config}`")
+            given = shlex.join(each for each in sys.argv[3:] if each != "--json")
+            say(f"{loaded.name}: {told}; collect with `vision-pipeline batch collect {given}`")
 
 
 def _collect(
@@ -128,7 +131,7 @@ def _collect(
     *,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until all jobs are done.")] = False,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Of a run that was submitted with --fresh.")
+        bool, typer.Option("--fresh", help="Where the run was submitted with --fresh.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:

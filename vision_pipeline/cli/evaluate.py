@@ -110,6 +110,7 @@ def _evaluate(
 
     Rows of the truth are matched by item id, image URI or file name. A row without an answer is
     wrong in every field. Shares come with the bounds that hold them in 95 of 100 samples.
+    Exit codes: 0; 1 a field is below its --min; 2 bad usage, or a truth that cannot be used.
     """
     if start_truth is not None:
         _refuse_both(truth)

@@ -81,6 +81,10 @@ def matched_lines(evaluation: Evaluation) -> list[str]:
     ]
     if renamed:
         lines.append(f"truths: {', '.join(renamed)}")
+    if evaluation.unused:
+        shown = ", ".join(evaluation.unused[:_SHOWN_KEYS])
+        more = ", …" if len(evaluation.unused) > _SHOWN_KEYS else ""
+        lines.append(f"about no field, unless by --map COLUMN=FIELD: {shown}{more}")
     if evaluation.unchecked:
         lines.append(f"not checked yet, and left out: {evaluation.unchecked} rows of the truth")
     return lines

@@ -194,7 +194,7 @@ def _cheaper(forecast: Forecast) -> Table:
         table.add_row(
             each.setting,
             count(each.input_tokens.likely),
-            _range(each.usd, known=forecast.is_known),
+            ("" if forecast.is_known else "at most ") + _usd(each.usd.likely),
             _usd(each.batch_usd.likely),
             _usd(each.saves_usd),
         )

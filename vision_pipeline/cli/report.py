@@ -36,7 +36,11 @@ def _report(
     ] = None,
     run: Annotated[
         str | None,
-        typer.Option(metavar="ID", help="One run; else the latest row of each item."),
+        typer.Option(
+            metavar="RUN",
+            help="One run: an id, its beginning or end, latest, previous. Default: the latest row "
+            "of each item.",
+        ),
     ] = None,
     limit: Annotated[
         int, typer.Option(metavar="N", min=1, help="Show only the first N items.")
@@ -54,10 +58,12 @@ def _report(
     from rich.console import Console
     from rich.progress import Progress
 
+    from vision_pipeline.results.evaluation.rows import chosen_run, run_ids
     from vision_pipeline.results.report import Choice, Sources, write_report
     from vision_pipeline.wiring.pictures import open_pictures
 
     target = _target(output, out)
+    run_id = None if run is None else chosen_run(output, run_ids(output), run)
     console = Console(stderr=True)
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("report", total=None)
@@ -65,7 +71,7 @@ def _report(
             output,
             target,
             Sources(partial(open_pictures, fetch=fetch), _prompt),
-            Choice(run_id=run, limit=limit),
+            Choice(run_id=run_id, limit=limit),
             progress=lambda done, count: bar.update(task, completed=done, total=count),
         )
     print(report.path)

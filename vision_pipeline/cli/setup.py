@@ -17,6 +17,7 @@ from vision_pipeline.cli.arguments import (
     print_json,
 )
 from vision_pipeline.core.errors import ConfigError, OutputError
+from vision_pipeline.core.plain_text import plain
 
 INIT_EPILOG = """
 Example:
@@ -155,7 +156,7 @@ def _doctor(
 
     failed = 0
     for check in run_checks(loaded):
-        print(f"{'ok  ' if check.ok else 'FAIL'}  {check.name}: {check.detail}")
+        print(f"{'ok  ' if check.ok else 'FAIL'}  {check.name}: {plain(check.detail)}")
         failed += not check.ok
     if failed:
         raise typer.Exit(2)

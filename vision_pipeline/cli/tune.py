@@ -54,7 +54,8 @@ def _tune(
     over: Annotated[
         list[str],
         typer.Option(
-            metavar="KEY=A,B,…", help="A key of the recipe and its values; more keys: all pairs."
+            metavar="KEY=A,B,…",
+            help="A key of the recipe and its values; of several keys, all combinations.",
         ),
     ],
     field: Annotated[
@@ -99,7 +100,7 @@ def _tune(
     from vision_pipeline.results.evaluation.judging import Judgement
     from vision_pipeline.results.evaluation.truth import read_truth
     from vision_pipeline.results.evaluation.tuning import settings_of, tuning_of
-    from vision_pipeline.wiring.tuning import price_of
+    from vision_pipeline.wiring.tuning import check_field, price_of
 
     values = {name: _values(name, given) for name, given in pairs("--over", over).items()}
     how = Judgement(
@@ -115,6 +116,7 @@ def _tune(
         given = [*wishes, *(f"{name}={value}" for name, value in setting.items())]
         recipe = load_config(config, source=source, output=output, settings=given)
         price_of(recipe)
+        check_field(recipe, field)
         tried.append((setting, recipe))
     trials = _Trials(true, how, field=field, left_usd=max_cost)
     stopped = None

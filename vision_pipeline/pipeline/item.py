@@ -226,7 +226,7 @@ def _row(
         mode=received.mode if received else None,
         from_ledger=reply is not None and not spending.paid,
         queued_s=spending.queued_s if reply else None,
-        latency_s=spending.latency_s if reply else None,
+        latency_s=(spending.latency_s or None) if reply else None,  # a batch tells of none
         answered_at=received.answered_at if received else None,
         run_id=asker.run_id,
         shard=shard,

@@ -99,8 +99,8 @@ def find_key(config: ModelConfig, environment: Mapping[str, str]) -> str | None:
     if not key and (config.provider == "mistral" or config.api_key_env):
         raise ConfigError(
             f"{variable} is not set; it holds the API key. Without a key: "
-            "--set model.provider=emulator, which reads text or, with model.engine=synthetic, "
-            "makes answers up"
+            "--set model.provider=emulator --set model.engine=synthetic makes answers up; its "
+            "engine ocr reads text, for prompts such as ocr_lines"
         )
     return key or ("emulator" if config.provider == "emulator" else None)
 

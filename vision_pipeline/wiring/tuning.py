@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,15 +13,16 @@ import pyarrow.compute as pc
 
 from vision_pipeline.adapters.output import OutputFolder
 from vision_pipeline.core.config import RunConfig
+from vision_pipeline.core.errors import ConfigError
 from vision_pipeline.core.models import Price
 from vision_pipeline.pipeline.run import carry_out
 from vision_pipeline.pipeline.services import Source
-from vision_pipeline.pipeline.shard import analyze_shard
+from vision_pipeline.pipeline.shard import analyze_shard, answer_columns
 from vision_pipeline.pipeline.summary import Summary
 from vision_pipeline.results.evaluation.matching import match_rows
 from vision_pipeline.results.evaluation.truth import Truth
 from vision_pipeline.wiring.ledgers import ledger_place
-from vision_pipeline.wiring.library import find_model, load_catalogue
+from vision_pipeline.wiring.library import find_model, load_catalogue, load_template
 from vision_pipeline.wiring.services import open_services
 
 FOLDER = "tune"
@@ -56,6 +58,19 @@ def price_of(config: RunConfig) -> Price | None:
     if spec is None or spec.price is None:
         return None
     return spec.price.batch_price if config.execution.mode == "batch" else spec.price
+
+
+def check_field(config: RunConfig, field: str | None) -> None:
+    """See that a field is one that answers to the recipe's prompt have.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    names = [name for name, _ in answer_columns(load_template(config.prompt))]
+    if field is not None and re.split(r"[.\[]", field)[0] not in names:
+        raise ConfigError(
+            f"--field: the answers have no field {field!r}; there are: {', '.join(names)}"
+        )
 
 
 async def run_trial(config: RunConfig, truth: Truth, *, key: str | None) -> Summary:

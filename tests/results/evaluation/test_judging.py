@@ -311,3 +311,18 @@ def test_dates_of_parquet_stay_dates(output, tmp_path):
     file = tmp_path / "t.parquet"
     pd.DataFrame({"item_id": ["d.jpg"], "day": [date(2026, 11, 6)]}).to_parquet(file)
     assert evaluate(output, str(file))["day"].right == 1
+
+
+def test_an_item_that_failed_before_any_call_cost_nothing(outputs, tmp_path):
+    outputs.run(FIRST, {"a.jpg": answer()}, columns=COLUMNS, cost_usd=0.01)
+    outputs.run(SECOND, {"b.jpg": "unreadable_image"}, columns=COLUMNS, cost_usd=None)
+    truth = [{"image": f"{name}.jpg", "total": 30.4} for name in "ab"]
+    evaluation = evaluate(outputs.root, write_lines(tmp_path / "t.jsonl", truth))
+    assert evaluation.cost_usd == 0.01
+
+
+def test_columns_of_a_truth_that_are_about_nothing_are_told(outputs, tmp_path):
+    outputs.run(FIRST, {"a.jpg": answer()}, columns=COLUMNS)
+    truth = [{"image": "a.jpg", "total": 30.4, "company": "x", "checked": "yes"}]
+    evaluation = evaluate(outputs.root, write_lines(tmp_path / "t.jsonl", truth))
+    assert evaluation.unused == ["company"]

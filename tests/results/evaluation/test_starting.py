@@ -152,3 +152,8 @@ def test_the_page_holds_pictures_choices_and_nothing_that_runs_from_an_answer(ou
     assert page.count("<script>") == 1
     assert 'const rows = [{"item_id": "a.jpg", "image_uri": "/images/a.jpg", "vendor": ' in page
     assert "alert(1)</script>" not in page
+
+
+def test_a_truth_to_correct_is_a_csv(outputs, tmp_path):
+    with pytest.raises(ConfigError, match=r"name a \.csv file"):
+        start_truth(write_two_runs(outputs), tmp_path / "t.parquet", count=3)

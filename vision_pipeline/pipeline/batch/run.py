@@ -7,8 +7,15 @@ import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from vision_pipeline.core.batch import JobState
 from vision_pipeline.core.batch_parts import Part
-from vision_pipeline.core.errors import BudgetError, BusyError, WaitingError, jobs_told
+from vision_pipeline.core.errors import (
+    BudgetError,
+    BusyError,
+    StoppedError,
+    WaitingError,
+    jobs_told,
+)
 from vision_pipeline.core.records import Amount
 from vision_pipeline.pipeline.ask import Asker
 from vision_pipeline.pipeline.batch.askers import LeftoverAsker
@@ -54,6 +61,11 @@ async def asker_after_batches(
     for part in jobs.open:
         budget.set_aside(_reservation(part))
     await jobs.take_up()
+    if not services.begins and not jobs.open and any(map(_is_cancelled, jobs.parts)):
+        raise StoppedError(
+            f"the batch jobs of run {run.run_id} were cancelled, and nothing is under way: `run` "
+            "asks for the rest at once, `run --mode batch` in new jobs"
+        )
     await _rounds(services, batch, run, jobs=jobs, budget=budget)
     await asyncio.to_thread(_tell, services, run.run_id, jobs)
     pays = batch.settings.stragglers == "realtime"
@@ -158,6 +170,10 @@ async def _wait(jobs: Jobs, exhausted: BudgetError | None) -> None:
         if exhausted is None:
             raise
         raise BudgetError(f"{jobs_told(waiting.counts)}; for the rest, {exhausted}") from None
+
+
+def _is_cancelled(part: Part) -> bool:
+    return part.outcome == JobState.CANCELLED and is_wanting(part)
 
 
 def _is_more(batch: BatchServices, jobs: Jobs) -> bool:

@@ -26,7 +26,7 @@ from vision_pipeline.results.evaluation.changes import (
 )
 from vision_pipeline.results.evaluation.fields import Field, fields_of, fitted
 from vision_pipeline.results.evaluation.judging import Judgement, judge
-from vision_pipeline.results.evaluation.rows import Rows, read_chosen
+from vision_pipeline.results.evaluation.rows import Rows, costs_of, read_chosen
 from vision_pipeline.results.evaluation.scores import Judged
 from vision_pipeline.results.evaluation.truth import Truth, read_truth
 
@@ -181,7 +181,7 @@ def _is_same(comparer: Comparer | None, one: Any, other: Any) -> bool:  # noqa: 
 
 def _side(common: Rows, whole: Rows) -> Side:
     table = common.table
-    costs, latencies = table["cost_usd"], table["latency_s"].drop_null().to_pylist()
+    costs, latencies = costs_of(table), table["latency_s"].drop_null().to_pylist()
     asked = {
         f"{prompt} v{version}, {model}"
         for prompt, version, model in zip(
@@ -195,7 +195,7 @@ def _side(common: Rows, whole: Rows) -> Side:
         asked="; ".join(sorted(asked)),
         rows=whole.table.num_rows,
         errors=sum(status != "ok" for status in table["status"].to_pylist()),
-        cost_usd=None if costs.null_count else sum(costs.to_pylist()),
+        cost_usd=None if costs is None else sum(costs),
         from_ledger=sum(table["from_ledger"].to_pylist()),
         median_latency_s=median(latencies) if latencies else None,
     )

@@ -23,13 +23,13 @@ from vision_pipeline.results.evaluation.fields import (
     is_transcript,
 )
 from vision_pipeline.results.evaluation.matching import match_rows
-from vision_pipeline.results.evaluation.rows import Rows, read_chosen
+from vision_pipeline.results.evaluation.rows import Rows, costs_of, read_chosen
 from vision_pipeline.results.evaluation.scores import (
     Evaluation,
     Judged,
 )
 from vision_pipeline.results.evaluation.scoring import Matched, right_rows, score
-from vision_pipeline.results.evaluation.truth import UNKNOWN, Truth, read_truth
+from vision_pipeline.results.evaluation.truth import CHECKED, UNKNOWN, Truth, read_truth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +104,7 @@ def judge(rows: Rows, truth: Truth, how: Judgement) -> Evaluation:
     matched = Matched(
         found,
         pc.not_equal(found["status"], "ok").to_pylist(),
-        None if found["cost_usd"].null_count else found["cost_usd"].to_pylist(),
+        costs_of(found),
     )
     true_places = [place for place, _ in matching.pairs]
     judged, scores = {}, []
@@ -124,6 +124,7 @@ def judge(rows: Rows, truth: Truth, how: Judgement) -> Evaluation:
         truth=truth.file,
         matching=matching,
         unchecked=truth.unchecked,
+        unused=_unused(truth, matching.column, [each.truth_column for each in scores]),
         rows=count,
         errors=errors,
         coverage=wilson(count - errors, count),
@@ -135,6 +136,16 @@ def judge(rows: Rows, truth: Truth, how: Judgement) -> Evaluation:
         judged=judged,
         item_ids=found["item_id"].to_pylist(),
     )
+
+
+def _unused(truth: Truth, key: str, used: Sequence[str]) -> list[str]:
+    """Columns of a truth that are about nothing; parts of one that is used are used with it."""
+    heads = [name.partition(".")[0] for name in (key, *used)]
+    return [
+        name
+        for name in truth.columns
+        if name not in used and name.partition(".")[0] not in heads and name != CHECKED
+    ]
 
 
 def _judged_fields(rows: Rows, truth: Truth, how: Judgement) -> list[tuple[Field, str]]:

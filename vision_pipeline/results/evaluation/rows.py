@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vision_pipeline.core.errors import ConfigError, OutputError
@@ -20,6 +21,7 @@ ROW_COLUMNS = (
     "status",
     "error_code",
     "cost_usd",
+    "prompt_tokens",
     "from_ledger",
     "latency_s",
     "prompt",
@@ -67,6 +69,15 @@ def read_chosen(output: str, run: str | None = None) -> Rows:
     types = answer_types(folder, sorted(newest))
     table = read_latest(folder, columns=[*ROW_COLUMNS, *types])
     return Rows(output, LATEST_ROWS, types, table)
+
+
+def costs_of(table: pa.Table) -> list[float] | None:
+    """What each row cost; nothing where it has no reply. None where a reply has no price."""
+    is_failed = pc.not_equal(table["status"], "ok")
+    is_free = pc.and_(is_failed, pc.is_null(table["prompt_tokens"]))
+    is_free = pc.and_(is_free, pc.is_null(table["cost_usd"]))
+    costs = pc.if_else(is_free, 0.0, table["cost_usd"])
+    return None if costs.null_count else costs.to_pylist()
 
 
 def run_ids(output: str) -> list[str]:

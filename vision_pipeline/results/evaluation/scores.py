@@ -122,6 +122,7 @@ class Evaluation:
         truth: The file of true answers.
         matching: Which of its rows is about which item.
         unchecked: Rows of the truth left out since nobody has checked them.
+        unused: Columns of the truth that are about no field of the answers.
         rows: Items that are in both.
         errors: Those whose row is an error; they count as wrong in every field.
         coverage: The share of rows with an answer.
@@ -139,6 +140,7 @@ class Evaluation:
     truth: str
     matching: Matching = field(repr=False)
     unchecked: int
+    unused: Sequence[str]
     rows: int
     errors: int
     coverage: Interval
@@ -204,6 +206,7 @@ class Evaluation:
             "cost_per_right_usd": self.cost_per_right_usd,
             "from_ledger": self.from_ledger,
             "matched_by": {"column": self.matching.column, "names": self.matching.by},
+            "unused": list(self.unused),
             "only_in_truth": list(self.matching.only_in_truth),
             "only_in_results": list(self.matching.only_in_results),
             "fields": [each.to_dict() for each in self.fields],

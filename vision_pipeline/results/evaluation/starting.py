@@ -77,6 +77,8 @@ def start_truth(  # noqa: PLR0913  (options of a notebook's function, by name)
         ConfigError: No such field, or there is such a file already.
         OutputError: It is no output folder, or nothing can be written there.
     """
+    if out.suffix.lower() != ".csv":
+        raise ConfigError(f"--out: {out}: a truth to correct is a CSV: name a .csv file")
     page = out.with_suffix(".html")
     for path in (out, page):
         if path.exists():

@@ -127,9 +127,11 @@
       return prose;
     }
     const list = make("dl", "answer");
-    for (const [field, value] of [...(item.ok ? mine : []), ...given].slice(0, most)) {
+    const all = [...(item.ok ? mine : []), ...given];
+    for (const [field, value] of all.slice(0, most)) {
       list.append(make("dt", "", said(field.name)), make("dd", "", cell(value)));
     }
+    if (all.length > most) list.append(make("dt", "", ""), make("dd", "", `and ${all.length - most} more`));
     return list;
   }
 
