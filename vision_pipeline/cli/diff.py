@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from vision_pipeline.cli.arguments import JsonOption, OutputArgument, print_json
+from vision_pipeline.cli.judging import CompareOption, KeyOption, MapOption
 from vision_pipeline.cli.pairs import pairs
 from vision_pipeline.core.errors import ConfigError, OutputError
 
@@ -45,21 +46,9 @@ def _diff(
         str | None,
         typer.Option(metavar="FILE", help="True answers, as for `evaluate`: the gain in accuracy."),
     ] = None,
-    compare: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FIELD=KIND",
-            help="When cells count as the same, as for `evaluate`. Default: only if equal.",
-        ),
-    ] = None,
-    rename: Annotated[
-        list[str] | None,
-        typer.Option("--map", metavar="COLUMN=FIELD", help="The truth's column about a field."),
-    ] = None,
-    key: Annotated[
-        str | None,
-        typer.Option(metavar="COLUMN", help="The truth's column of ids, URIs or file names."),
-    ] = None,
+    compare: CompareOption = None,
+    rename: MapOption = None,
+    key: KeyOption = None,
     most: Annotated[
         int, typer.Option("--show", metavar="N", min=0, help="Changed cells to show of each field.")
     ] = 10,

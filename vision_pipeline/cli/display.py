@@ -17,7 +17,7 @@ from rich.text import Text
 
 from vision_pipeline.core.activity import Activity
 from vision_pipeline.core.config import RunConfig
-from vision_pipeline.core.errors import ErrorCode, RunError
+from vision_pipeline.core.errors import ErrorCode, RunError, StoppedError
 from vision_pipeline.core.plain_text import plain
 from vision_pipeline.pipeline.progress import Progress
 from vision_pipeline.pipeline.stop import Stop
@@ -131,7 +131,7 @@ class Display:
         left_s = progress.left_s() if progress.total > progress.done else None
         # Each with its rank, the least telling highest; requests on the wire may finish.
         parts = [
-            (0, "stopping, again to cut off" if self.stop.requested.is_set() else ""),
+            (0, "stopping, again to cut off" if isinstance(self.stop.cause, StoppedError) else ""),
             (1, activity.news),
             (4, f"{rate:.1f}/s"),
             *((6, share) for share in _shares(activity)),

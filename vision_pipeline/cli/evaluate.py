@@ -10,6 +10,7 @@ import typer
 
 from vision_pipeline.cli.arguments import JsonOption, OutputArgument, print_json
 from vision_pipeline.cli.figures import in_line
+from vision_pipeline.cli.judging import CompareOption, KeyOption, MapOption
 from vision_pipeline.cli.pairs import pairs, shares
 from vision_pipeline.core.errors import ConfigError
 
@@ -40,18 +41,8 @@ def _evaluate(
         str | None,
         typer.Option(metavar="FILE", help="True answers: CSV, TSV, JSON Lines, JSON or Parquet."),
     ] = None,
-    compare: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FIELD=KIND",
-            help="How to compare a field: exact, enum, boolean, number[:0.01|:1%], money, date, "
-            "datetime[:SECONDS], text[:0.9], words[:0.9], set[:1], list[:1]. Default: by its type.",
-        ),
-    ] = None,
-    rename: Annotated[
-        list[str] | None,
-        typer.Option("--map", metavar="COLUMN=FIELD", help="The truth's column about a field."),
-    ] = None,
+    compare: CompareOption = None,
+    rename: MapOption = None,
     minimum: Annotated[
         list[str] | None,
         typer.Option(
@@ -61,10 +52,7 @@ def _evaluate(
             ".f1.",
         ),
     ] = None,
-    key: Annotated[
-        str | None,
-        typer.Option(metavar="COLUMN", help="The truth's column of ids, URIs or file names."),
-    ] = None,
+    key: KeyOption = None,
     run: Annotated[
         str | None,
         typer.Option(

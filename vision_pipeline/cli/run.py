@@ -21,6 +21,7 @@ from vision_pipeline.cli.arguments import (
     print_json,
 )
 from vision_pipeline.cli.logs import Log, LogFormat, LogFormatOption
+from vision_pipeline.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from vision_pipeline.core.config import RunConfig
@@ -72,7 +73,7 @@ ModeOption = Annotated[
 ]
 MaxCostOption = Annotated[
     float | None,
-    typer.Option(metavar="USD", min=0, help="Stop before this is exceeded; same as budget.usd."),
+    typer.Option(metavar="USD", help="Stop before this is exceeded; same as budget.usd."),
 ]
 
 MaxTokensOption = Annotated[
@@ -131,6 +132,8 @@ def with_wishes(
     mode: Mode | None = None,
 ) -> list[str]:
     """Settings, and options that are short for some of them."""
+    if max_cost is not None and not max_cost > 0:
+        raise ConfigError(f"--max-cost {max_cost:g}: allowed: a number above 0")
     wishes = {"budget.usd": max_cost, "budget.tokens": max_tokens, "execution.mode": mode}
     return [
         *(settings or []),

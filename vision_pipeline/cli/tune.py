@@ -19,6 +19,7 @@ from vision_pipeline.cli.arguments import (
 )
 from vision_pipeline.cli.figures import say as show
 from vision_pipeline.cli.figures import share, usd
+from vision_pipeline.cli.judging import CompareOption, KeyOption, MapOption
 from vision_pipeline.cli.pairs import pairs
 from vision_pipeline.cli.run import ModeOption, say, with_wishes
 from vision_pipeline.core.errors import BudgetError, ConfigError
@@ -68,13 +69,9 @@ def _tune(
             "--min", min=0, max=1, help="Name the cheapest setting of that accuracy; 1 if none is."
         ),
     ] = None,
-    compare: Annotated[
-        list[str] | None, typer.Option(metavar="FIELD=KIND", help="As for `evaluate`.")
-    ] = None,
-    rename: Annotated[
-        list[str] | None, typer.Option("--map", metavar="COLUMN=FIELD", help="As for `evaluate`.")
-    ] = None,
-    key: Annotated[str | None, typer.Option(metavar="COLUMN", help="As for `evaluate`.")] = None,
+    compare: CompareOption = None,
+    rename: MapOption = None,
+    key: KeyOption = None,
     source: SourceOption = None,
     output: OutputOption = None,
     settings: SetOption = None,

@@ -182,12 +182,11 @@ def _is_same(comparer: Comparer | None, one: Any, other: Any) -> bool:  # noqa: 
 def _side(common: Rows, whole: Rows) -> Side:
     table = common.table
     costs, latencies = costs_of(table), table["latency_s"].drop_null().to_pylist()
+    # A row without an answer names the model as the recipe does, not who it turned out to be.
+    answered = table.filter(pc.equal(table["status"], "ok"))
+    whose = (answered if answered.num_rows else table).select(("prompt", "prompt_version", "model"))
     asked = {
-        f"{prompt} v{version}, {model}"
-        for prompt, version, model in zip(
-            *(table[name].to_pylist() for name in ("prompt", "prompt_version", "model")),
-            strict=True,
-        )
+        f"{row['prompt']} v{row['prompt_version']}, {row['model']}" for row in whose.to_pylist()
     }
     return Side(
         output=whole.output,
