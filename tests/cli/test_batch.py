@@ -95,7 +95,7 @@ def test_cancelled_jobs_are_gone_and_a_run_in_real_time_asks_for_the_rest(bench,
     refused = command("run", bench.recipe, "--mode", "realtime")
     assert refused.code == 3
     assert "may bring answers" in " ".join(refused.err.split())
-    cancelled = command("batch", "cancel", bench.recipe)
+    cancelled = command("batch", "cancel", bench.recipe, "--set", "batch.wait_s=0")
     assert "5 batch jobs have ended" in " ".join(cancelled.err.split())
     collected = command("batch", "collect", bench.recipe)
     assert collected.code == 3

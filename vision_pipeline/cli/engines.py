@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
@@ -117,7 +118,7 @@ def cancel_local(config: RunConfig, *, progress: Progress, stop: Stop) -> int:
     """Have the provider end the batch jobs of all unfinished runs; returns how many there were."""
 
     async def job() -> int:
-        async with open_services(config, Wish(begins=False)) as services:
+        async with open_services(config, Wish(begins=False, patience_s=math.inf)) as services:
             return await cancel_jobs(services)
 
     return watched(job, Watch(progress, stop, stop_on_signals))
