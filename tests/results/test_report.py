@@ -178,7 +178,7 @@ def test_plots_need_something_to_show():
     assert latency_plot(np.arange(9.0)).count("<rect") == 24
     times = np.arange(0, 9000, 10.0)
     assert "2.5 h" in rate_plot(times)
-    assert "240 a minute" in rate_plot(np.arange(0, 20.25, 0.25))
+    assert "4 within 1 s" in rate_plot(np.arange(0, 20.25, 0.25))
     assert share_bar({"a": 9999, "b": 1}, unit="s").count("<rect") == 1
 
 

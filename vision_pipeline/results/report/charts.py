@@ -13,6 +13,7 @@ from vision_pipeline.results.text import shown
 _WIDTH, _HEIGHT, _FOOT = 320.0, 120.0, 18.0
 _GAP = 1.0
 _MOST_BARS = 40
+REPLIES = "Replies over time"
 _BRIEF_S = 120.0
 _NO_TAIL = 99.5  # one slow reply must not squeeze all others into a bar
 _HOUR_S = 3600.0
@@ -32,7 +33,7 @@ def latency_plot(latencies_s: Seconds) -> str:
 
 
 def rate_plot(answered_at_s: Seconds) -> str:
-    """Replies a minute, over a run; "" for one that took less than a second."""
+    """How many replies came when, over a run; "" for one that took less than a second."""
     if len(answered_at_s) < 2 or answered_at_s[-1] - answered_at_s[0] < 1:  # noqa: PLR2004
         return ""
     span_s = float(answered_at_s[-1] - answered_at_s[0])
@@ -40,13 +41,11 @@ def rate_plot(answered_at_s: Seconds) -> str:
     counts, edges = np.histogram(
         answered_at_s - answered_at_s[0], bins=max(int(span_s / step_s), 1), range=(0.0, span_s)
     )
-    width_s = float(edges[1])
-    rates = [float(count) * 60 / width_s for count in counts]
     labels = [
-        f"{_duration(at)} after the first: {rate:.0f} a minute"
-        for at, rate in zip(edges, rates, strict=False)
+        f"{_duration(at)} after the first: {count} within {_duration(edges[1])}"
+        for at, count in zip(edges, counts, strict=False)
     ]
-    return _bars(rates, labels, ends=("start", _duration(span_s)), name="Replies a minute")
+    return _bars(counts.tolist(), labels, ends=("start", _duration(span_s)), name=REPLIES)
 
 
 def share_bar(parts: Mapping[str, float], *, unit: str) -> str:

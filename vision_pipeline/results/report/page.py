@@ -13,7 +13,7 @@ import jinja2
 from markupsafe import Markup
 
 from vision_pipeline.results.pictures import base64
-from vision_pipeline.results.report.charts import latency_plot, rate_plot, share_bar
+from vision_pipeline.results.report.charts import REPLIES, latency_plot, rate_plot, share_bar
 from vision_pipeline.results.report.entries import MEANINGS
 from vision_pipeline.results.report.figures import Figures
 from vision_pipeline.results.text import shown
@@ -150,7 +150,7 @@ def _panels(figures: Figures) -> list[dict[str, str]]:
     rate_note = f"at most {_count(figures.most_in_a_minute)} within a minute"
     panels = [
         ("Latency of replies", latency_plot(figures.latencies_s), ""),
-        ("Replies a minute", rate_plot(figures.answered_at_s), rate_note),
+        (REPLIES, rate_plot(figures.answered_at_s), rate_note),
         ("Use of the quota", _quota(figures, summary.get("traffic") or {}), ""),
         ("Where the time went", stages, summary.get("advice") or ""),
     ]
