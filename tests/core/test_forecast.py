@@ -6,7 +6,7 @@ from statistics import mean, variance
 import pytest
 
 from vision_pipeline.core.forecast import NONE, Interval, Moments, _student, exactly, moments
-from vision_pipeline.core.usage import Usage
+from vision_pipeline.core.usage import Usage, usage_of
 
 VALUES = [12.0, 15.0, 9.0, 30.0, 18.0]
 
@@ -71,8 +71,15 @@ def test_intervals_add_and_scale():
 
 
 def test_usage_adds_up_and_keeps_what_it_is_of():
-    one = Usage(moments([10, 20]), moments([1, 2]), 3.0, basis="this question")
-    both = one + Usage(moments([30]), moments([3]), 3.0)
+    one = Usage(moments([10, 20]), moments([1, 2]), 3.0, 2, basis="this question")
+    both = one + Usage(moments([30]), moments([3]), 3.0, 1)
     assert (both.replies, both.output_tokens.mean, both.extra_tokens.mean) == (3, 20, 2)
     assert (both.mean_latency_s, both.basis) == (2.0, "this question")
     assert Usage().mean_latency_s == 0.0
+
+
+def test_replies_of_batch_jobs_tell_of_no_latency():
+    of_batch = usage_of(prompt_tokens=10, completion_tokens=5, estimated_tokens=10, latency_s=0.0)
+    at_once = usage_of(prompt_tokens=10, completion_tokens=5, estimated_tokens=10, latency_s=2.0)
+    assert (of_batch + at_once).mean_latency_s == 2.0
+    assert of_batch.mean_latency_s == 0.0

@@ -18,12 +18,14 @@ class Usage:
         extra_tokens: An item's input beyond what was estimated of its first turn: what the
             estimate of its text missed, and what repair turns repeat.
         latency_s: All of it, from the requests to the replies.
+        timed: Of how many items; batch jobs tell of none.
         basis: What they are replies to, in words.
     """
 
     output_tokens: Moments = NONE
     extra_tokens: Moments = NONE
     latency_s: float = 0.0
+    timed: int = 0
     basis: str = ""
 
     def __add__(self, other: Usage) -> Usage:
@@ -32,6 +34,7 @@ class Usage:
             self.output_tokens + other.output_tokens,
             self.extra_tokens + other.extra_tokens,
             self.latency_s + other.latency_s,
+            self.timed + other.timed,
             self.basis,
         )
 
@@ -47,8 +50,8 @@ class Usage:
 
     @property
     def mean_latency_s(self) -> float:
-        """Of an item; 0 where there was none."""
-        return self.latency_s / self.replies if self.replies else 0.0
+        """Of an item; 0 where none is known."""
+        return self.latency_s / self.timed if self.timed else 0.0
 
 
 def usage_of(
@@ -56,4 +59,5 @@ def usage_of(
 ) -> Usage:
     """What the reply to one item took, of which `estimated_tokens` were foreseen as input."""
     extra = prompt_tokens - estimated_tokens
-    return Usage(moments([completion_tokens]), moments([extra]), latency_s)
+    timed = int(latency_s > 0)
+    return Usage(moments([completion_tokens]), moments([extra]), latency_s, timed)

@@ -54,8 +54,9 @@ class UsageSums:
 def _usage(rows: pa.Table) -> Usage:
     output = pc.cast(rows["completion_tokens"], pa.float64())
     extra = pc.cast(pc.subtract(rows["prompt_tokens"], rows["estimated_tokens"]), pa.float64())
-    seconds = pc.sum(rows["latency_s"]).as_py() or 0.0
-    return Usage(_moments(output), _moments(extra), seconds)
+    latencies = rows["latency_s"].drop_null()
+    seconds = pc.sum(latencies).as_py() or 0.0
+    return Usage(_moments(output), _moments(extra), seconds, len(latencies))
 
 
 def _moments(values: pa.ChunkedArray) -> Moments:
