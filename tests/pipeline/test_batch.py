@@ -172,6 +172,14 @@ async def test_a_process_that_waits_no_longer_says_so_and_the_next_one_collects(
     assert set(batch.provider.handed_over().values()) == {1}
 
 
+async def test_what_was_submitted_is_collected_although_the_source_is_empty_by_then(batch):
+    batch.patience_s = 0
+    with pytest.raises(WaitingError):
+        await batch.run()
+    batch.bench.source.names = []
+    assert (await batch.run()).ok == 5
+
+
 async def test_a_run_in_real_time_does_not_ask_what_jobs_may_bring(batch):
     batch.patience_s = 0
     with pytest.raises(WaitingError):

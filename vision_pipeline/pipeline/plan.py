@@ -116,14 +116,10 @@ def freeze_run(services: BaseServices, work: Work, *, now: datetime, token: str)
 
 
 class Pending:
-    """The source's items that need work; opening it checks that source and prompt fit together.
+    """The source's items that need work.
 
     Attributes:
         identity: As in `Work`, and so are the others.
-
-    Raises:
-        SourceError: The source cannot be listed, or holds no image.
-        ConfigError: A variable of the prompt is missing, or a name would stand twice in the table.
     """
 
     def __init__(self, services: Services) -> None:
@@ -137,24 +133,28 @@ class Pending:
             "abilities": services.abilities,
         }
         self._choice: Choice | None = None
-        batches = services.source.batches()
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Record batches with fingerprints; iterating counts what is left alone.
+
+        Raises:
+            SourceError: The source cannot be listed, or holds no image.
+            ConfigError: A variable of the prompt is missing, or a name would stand twice in the
+                table.
+        """
+        batches = self._services.source.batches()
         first = next(batches, None)
         if first is None:
-            source = services.config.source
+            source = self._services.config.source
             told = ", ".join(f"{count} {why}" for why, count in self.skipped().items())
             passed_over = f" (passed over: {told})" if told else ""
             hint = ""
             if self.skipped().get("archive"):
                 hint = "; to read archives, name them: source.path: FOLDER/*.tar or FOLDER/*.zip"
             raise SourceError(f"{source.path or source.manifest}: no images{passed_over}{hint}")
-        check_columns(services.question.template, first.schema.names)
-        self._schema = first.schema
-        self._batches = itertools.chain([first], batches)
-
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        """Record batches with fingerprints; iterating counts what is left alone."""
-        self._choice = Choice(self._services, self._schema)
-        for batch in self._limited():
+        check_columns(self._services.question.template, first.schema.names)
+        self._choice = Choice(self._services, first.schema)
+        for batch in self._limited(itertools.chain([first], batches)):
             work = self._choice.of(batch)
             if work.num_rows:
                 yield work
@@ -166,10 +166,10 @@ class Pending:
             counts.update(self._choice.skipped())
         return {why: count for why, count in counts.items() if count}
 
-    def _limited(self) -> Iterator[pa.RecordBatch]:
+    def _limited(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         cuts = (self._services.limit, self._services.selection.stop)
         left = min((each for each in cuts if each is not None), default=None)
-        for batch in self._batches:
+        for batch in batches:
             if self._services.stop.cause is not None:  # raised while the source is being listed
                 raise self._services.stop.cause
             if left is None:
