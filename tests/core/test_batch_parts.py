@@ -20,3 +20,15 @@ def test_answers_may_come_until_it_is_collected():
 def test_what_is_no_part_is_refused(document):
     with pytest.raises((LookupError, TypeError, ValueError)):
         from_document(document)
+
+
+def test_a_state_that_nobody_knows_is_refused():
+    with pytest.raises(ValueError, match="no such state: 'foo'"):
+        from_document(to_document(PART) | {"state": "foo"})
+
+
+def test_a_part_may_have_a_job_once_its_file_is_there_or_without_one_at_once():
+    assert not Part(1, 1, "n", 0, {}).may_have_job
+    assert Part(1, 1, "n", 0, {}, is_inline=True).may_have_job
+    assert Part(1, 1, "n", 0, {}, state="uploaded").may_have_job
+    assert not PART.may_have_job

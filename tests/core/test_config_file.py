@@ -90,6 +90,7 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(more, parts):
         ("limits: {shared: {share: 0}}", ["limits.shared.share: 0", "a number above 0 to 1"]),
         ("execution: {runner: spark}", ["execution.runner: 'spark'", "'threads', 'dask' or 'ray'"]),
         ("execution: {runner: dask}", ["execution.runner: dask", "limits.shared"]),
+        ("execution: {runner: ray, mode: batch}", ["needs one process only", "not ray"]),
         ("execution: {workers: 2}", ["execution: `address` and `workers`", "dask or ray"]),
         (
             "limits: {shared: {name: team, share: 0.5}, requests_per_minute: 1, "
