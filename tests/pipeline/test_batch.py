@@ -98,6 +98,15 @@ async def test_a_finished_run_leaves_no_note_and_no_file_at_the_provider(batch):
     assert set(batch.provider.deleted) == set(batch.provider.files) | made
 
 
+async def test_a_run_that_was_killed_just_after_its_end_is_forgotten_by_the_next_one(batch):
+    forget, batch.journal.forget = batch.journal.forget, lambda _: None
+    await batch.run()
+    assert len(batch.journal.run_ids()) == 1
+    batch.journal.forget = forget
+    await batch.run()
+    assert batch.journal.run_ids() == []
+
+
 async def test_files_stay_at_the_provider_where_that_is_wanted(batch):
     batch.settings["keep_files"] = True
     await batch.run()

@@ -16,7 +16,7 @@ from typing import Protocol
 from vision_pipeline.core.activity import Stage
 from vision_pipeline.core.errors import ConfigError
 from vision_pipeline.pipeline.ask import Asker
-from vision_pipeline.pipeline.batch.run import asker_after_batches, check_jobs
+from vision_pipeline.pipeline.batch.run import asker_after_batches, check_jobs, forget_finished
 from vision_pipeline.pipeline.budget import budget_of, unlimited
 from vision_pipeline.pipeline.plan import Run, plan_run
 from vision_pipeline.pipeline.prospect import prospect
@@ -63,8 +63,7 @@ async def carry_out(services: Services, analyze: AnalyzeShard) -> Summary:
         return run
 
     summary = await accomplish(services, plan, ready)
-    if services.journal is not None and summary.run_id is not None:
-        await asyncio.to_thread(services.journal.forget, summary.run_id)
+    await asyncio.to_thread(forget_finished, services)
     return summary
 
 

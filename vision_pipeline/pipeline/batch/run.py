@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from vision_pipeline.core.batch import JobState
@@ -94,12 +94,24 @@ def check_jobs(services: Services, run_id: str) -> None:
             )
 
 
-def _asks_the_same(services: Services, run_id: str) -> bool:
+def forget_finished(services: Services) -> None:
+    """Forget the jobs of runs that are finished, also of one that was killed just after; blocks."""
+    journal = services.journal
+    for run_id in journal.run_ids() if journal else ():
+        if journal and _run_file(services, run_id).get("finished_at") is not None:
+            journal.forget(run_id)
+
+
+def _run_file(services: Services, run_id: str) -> Mapping[str, Any]:
     try:
-        run = services.results.read_run(run_id)
+        return services.results.read_run(run_id)
     except FileNotFoundError:
-        return False
-    return bool(run.get("question_sha256") == services.question.sha256)
+        return {}
+
+
+def _asks_the_same(services: Services, run_id: str) -> bool:
+    asked = _run_file(services, run_id).get("question_sha256")
+    return bool(asked == services.question.sha256)
 
 
 async def cancel_jobs(services: Services) -> int:
