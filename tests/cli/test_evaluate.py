@@ -264,3 +264,12 @@ def test_word_recall_is_that_of_a_few_lines_by_hand(command, tmp_path):
             wanted += sum(true.values())
     assert (text["rows"], text["found"], text["wanted"]) == (2, found, wanted)
     assert text["recall"] == found / wanted > 0.9
+
+
+def test_runs_of_another_prompt_are_left_out_of_the_comparison_of_runs(command, outputs, truth):
+    write_two_runs(outputs)
+    other = (("caption", Scalar.STRING),)
+    outputs.run("20261103T000000Z-cccc", {"a.jpg": {"caption": "x"}}, columns=other)
+    ended = command("evaluate", outputs.root, "--truth", truth, "--runs", "--json")
+    assert [each["label"] for each in json.loads(ended.out)] == [FIRST, SECOND]
+    assert "run 20261103T000000Z-cccc is left out" in ended.err

@@ -84,3 +84,15 @@ def test_a_field_that_answers_do_not_have_is_named_before_any_call(command, tune
     assert ended.code == 2
     assert "no field 'nope'; there are: kind" in " ".join(ended.err.split())
     assert not (tmp_path / "out" / "tune").exists()
+
+
+def test_what_cannot_be_judged_or_paid_for_is_said_before_any_call(command, tuned, tmp_path):
+    unjudged = command("tune", *tuned, "--over", "prompt=describe")
+    assert unjudged.code == 2
+    assert "none of its columns is a field" in " ".join(unjudged.err.split())
+    unpriced = command("tune", *tuned, "--over", "model.name=nobody-knows", "--max-cost", "1")
+    assert unpriced.code == 2
+    assert "has no list price" in " ".join(unpriced.err.split())
+    elsewhere = command("tune", *tuned, "--over", f"output.path={tmp_path / 'a'}")
+    assert elsewhere.code == 2
+    assert not (tmp_path / "out" / "tune").exists()

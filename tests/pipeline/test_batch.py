@@ -200,10 +200,35 @@ async def test_a_run_in_real_time_does_not_ask_what_jobs_may_bring(batch):
 
 async def test_a_collector_begins_nothing(batch):
     batch.begins = False
-    with pytest.raises(ConfigError, match="was cut off"):
-        await batch.run()
+    assert (await batch.run()).run_id is None
     assert batch.provider.jobs == {}
     assert batch.bench.run_ids() == []
+
+
+async def test_a_collector_of_another_run_says_which_options_it_takes(batch):
+    batch.patience_s, batch.provider.looks = 0, 100
+    with pytest.raises(WaitingError):
+        await batch.run()
+    batch.begins = False
+    batch.bench.settings = {"source": {"path": "y"}}
+    with pytest.raises(ConfigError, match="was cut off"):
+        await batch.run()
+
+
+async def test_a_collector_does_not_hand_over_what_a_budget_held_back(batch):
+    batch.patience_s = 0
+    batch.bench.settings = {"budget": {"usd": 0.0025}}
+    with pytest.raises(BudgetError):
+        await batch.run()
+    handed_over = batch.provider.handed_over().total()
+    batch.patience_s, batch.begins = 1000, False
+    batch.bench.settings = {}
+    with pytest.raises(StoppedError, match=r"not all of run .* was submitted"):
+        await batch.run()
+    assert batch.provider.handed_over().total() == handed_over
+    assert len(batch.bench.ledger.replies) == handed_over
+    batch.begins = True
+    assert (await batch.run()).ok == 5
 
 
 STEPS = [
@@ -460,7 +485,7 @@ async def test_a_job_that_the_provider_does_not_know_is_given_up_by_cancelling(b
     batch.patience_s = 1000
     with pytest.raises(GoneError, match="batch cancel CONFIG` gives up what it was asked"):
         await batch.run()
-    assert await cancel_jobs(batch.services()) == 3
+    assert await cancel_jobs(batch.services()) == 0
     assert (await batch.run()).ok == 5
 
 

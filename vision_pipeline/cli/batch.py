@@ -204,7 +204,8 @@ def _cancel(
     with Display(loaded.name) as display:
         ended = cancel_local(loaded, progress=display.progress, stop=display.stop)
     noun = "job has" if ended == 1 else "jobs have"
-    say(f"{loaded.name}: {ended:,} batch {noun} ended, and what they answered is kept")
+    told = f"{ended:,} batch {noun} ended, and what they answered is kept"
+    say(f"{loaded.name}: {told if ended else 'no batch job was under way'}")
 
 
 def _load(

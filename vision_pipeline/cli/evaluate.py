@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +16,9 @@ from vision_pipeline.cli.pairs import pairs, shares
 from vision_pipeline.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from vision_pipeline.results.evaluation.judging import Judgement
     from vision_pipeline.results.evaluation.scores import Evaluation
+    from vision_pipeline.results.evaluation.truth import Truth
 
 EPILOG = """
 Examples:
@@ -111,7 +114,7 @@ def _evaluate(
     if runs and (run or minimum or html):
         raise ConfigError("--runs shows all runs; it goes with none of --run, --min and --html")
     from vision_pipeline.results.evaluation.judging import Judgement, judge
-    from vision_pipeline.results.evaluation.rows import read_chosen, run_ids
+    from vision_pipeline.results.evaluation.rows import read_chosen
     from vision_pipeline.results.evaluation.truth import read_truth
 
     how = Judgement(
@@ -124,7 +127,7 @@ def _evaluate(
     least = shares("--min", minimum)
     true = read_truth(truth, unchecked=unchecked)
     if runs:
-        found = [judge(read_chosen(output, each), true, how) for each in run_ids(output)]
+        found = _judged_runs(output, true, how)
         _show_runs(found, as_json=as_json)
         return
     evaluation = judge(read_chosen(output, run), true, how)
@@ -135,6 +138,23 @@ def _evaluate(
         write_found(EVALUATION, evaluation, html)
     _show(evaluation, below, least, as_json=as_json)
     raise typer.Exit(int(bool(below)))
+
+
+def _judged_runs(output: str, truth: Truth, how: Judgement) -> list[Evaluation]:
+    """Each run that can be judged; the others are told of."""
+    from vision_pipeline.results.evaluation.judging import judge
+    from vision_pipeline.results.evaluation.rows import read_chosen, run_ids
+
+    found, untold = [], None
+    for each in run_ids(output):
+        try:
+            found.append(judge(read_chosen(output, each), truth, how))
+        except ConfigError as error:  # of another prompt, or about other items
+            untold = error
+            print(f"run {each} is left out: {error}", file=sys.stderr)
+    if not found and untold is not None:
+        raise untold
+    return found
 
 
 def _refuse_both(truth: str | None) -> None:

@@ -97,7 +97,7 @@ def _tune(
     from vision_pipeline.results.evaluation.judging import Judgement
     from vision_pipeline.results.evaluation.truth import read_truth
     from vision_pipeline.results.evaluation.tuning import settings_of, tuning_of
-    from vision_pipeline.wiring.tuning import check_field, price_of
+    from vision_pipeline.wiring.tuning import check_field, check_no_jobs, check_recipe
 
     values = {name: _values(name, given) for name, given in pairs("--over", over).items()}
     how = Judgement(
@@ -112,8 +112,9 @@ def _tune(
     for setting in settings_of(values):  # all of them are checked before the first is asked
         given = [*wishes, *(f"{name}={value}" for name, value in setting.items())]
         recipe = load_config(config, source=source, output=output, settings=given)
-        price_of(recipe)
+        check_recipe(recipe, true, how.renamed, watched=max_cost is not None)
         check_field(recipe, field)
+        check_no_jobs(recipe)
         tried.append((setting, recipe))
     trials = _Trials(true, how, field=field, left_usd=max_cost)
     stopped = None
@@ -131,6 +132,8 @@ def _tune(
 
 
 def _values(name: str, given: str) -> list[str]:
+    if name.partition(".")[0] in {"source", "output", "budget", "name"}:
+        raise ConfigError(f"--over {name}: settings differ in how is asked, not in this")
     values = [value.strip() for value in given.split(",")]
     if not all(values) or len(set(values)) < len(values):
         raise ConfigError(f"--over {name}={given}: a value is empty, or comes twice")

@@ -153,7 +153,7 @@ async def _asker_of(services: Services, run: Run) -> Asker:
     """
     run_id, batch = run.run_id, services.batch
     if not run.items:
-        if not services.begins:
+        if not services.begins and services.journal and services.journal.run_ids():
             raise ConfigError(
                 "no run of this recipe, with these options, was cut off: `vision-pipeline batch "
                 "status CONFIG` tells which ones have jobs; give the options they were begun with"

@@ -11,9 +11,10 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vision_pipeline.adapters.batch_journal import BatchJournal
 from vision_pipeline.adapters.output import OutputFolder
 from vision_pipeline.core.config import RunConfig
-from vision_pipeline.core.errors import ConfigError
+from vision_pipeline.core.errors import BusyError, ConfigError
 from vision_pipeline.core.models import Price
 from vision_pipeline.pipeline.run import carry_out
 from vision_pipeline.pipeline.services import Source
@@ -70,6 +71,46 @@ def check_field(config: RunConfig, field: str | None) -> None:
     if field is not None and re.split(r"[.\[]", field)[0] not in names:
         raise ConfigError(
             f"--field: the answers have no field {field!r}; there are: {', '.join(names)}"
+        )
+
+
+def check_recipe(
+    config: RunConfig, truth: Truth, renamed: Collection[str], *, watched: bool
+) -> None:
+    """See, before anything is paid, that a setting can be tried and judged.
+
+    Args:
+        config: The recipe with the setting over it.
+        truth: What answers are held against.
+        renamed: Fields that columns of the truth are said to be about.
+        watched: Whether its cost is.
+
+    Raises:
+        ConfigError: The truth is about no field of its answers, or its model has no price.
+    """
+    if price_of(config) is None and watched:
+        raise ConfigError(f"--max-cost: {config.model.name} has no list price")
+    names = {name for name, _ in answer_columns(load_template(config.prompt))}
+    told = {part for column in (*truth.columns, *renamed) for part in re.split(r"[.\[]", column)}
+    if not names & told:
+        raise ConfigError(
+            f"{truth.file}: none of its columns is a field of the answers to {config.prompt} "
+            f"({', '.join(sorted(names))}); name one with --map COLUMN=FIELD"
+        )
+
+
+def check_no_jobs(config: RunConfig) -> None:
+    """See that no batch job of the recipe's own runs may bring answers that are asked here.
+
+    Raises:
+        BusyError: One may.
+    """
+    journal = BatchJournal(OutputFolder(config.output.path))
+    jobs = sum(part.may_have_job for each in journal.run_ids() for part in journal.parts(each))
+    if jobs:
+        raise BusyError(
+            f"{jobs:,} batch jobs of {config.output.path} are under way, and may bring answers to "
+            "this: collect them first, or end them with `vision-pipeline batch cancel CONFIG`"
         )
 
 

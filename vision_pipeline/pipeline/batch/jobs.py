@@ -144,9 +144,15 @@ class Jobs:
             try:
                 await self._call(self._batch.api.cancel(part.job_id, is_new=self._is_new(part)))
             except _NOTHING_MADE:
+                log.warning(
+                    "batch job %s is unknown to the provider: what it was asked is given up, and "
+                    "the next run asks it anew",
+                    part.job_id,
+                )
                 await self._drop(part)
+        ended = len(self._submitted())
         await self.wait()
-        return len(jobs)
+        return ended
 
     async def _one_ends(self) -> bool:
         """Wait until there are fewer jobs under way; False where there are none."""

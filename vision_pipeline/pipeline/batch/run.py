@@ -90,7 +90,8 @@ def check_jobs(services: Services, run_id: str) -> None:
             raise BusyError(
                 f"{jobs:,} batch {noun} of run {other} may bring answers to this: go on with that "
                 "run (its command, with `--mode batch`, or `vision-pipeline batch collect CONFIG` "
-                "with its options), or end them with `vision-pipeline batch cancel CONFIG`"
+                "with its options), or end them with `vision-pipeline batch cancel CONFIG "
+                f"--output {services.config.output.path}`"
             )
 
 
@@ -136,6 +137,13 @@ async def _rounds(
     services: Services, batch: BatchServices, run: Run, *, jobs: Jobs, budget: Budget
 ) -> None:
     """Note, hand over, wait and collect, until nothing is left to be asked in a batch."""
+    is_whole = await asyncio.to_thread(batch.journal.is_whole, run.run_id)
+    if not (services.begins or is_whole):
+        await jobs.wait()
+        raise StoppedError(
+            f"not all of run {run.run_id} was submitted: `vision-pipeline batch submit CONFIG` "
+            "hands over the rest"
+        )
     round_, least = max(1, latest_round(jobs.parts)), 0.0  # a round that was cut off goes on
     while True:
         noted, exhausted = await _note(services, batch, run, jobs=jobs, budget=budget, to=round_)
