@@ -23,6 +23,7 @@ from vision_pipeline.cli.logs import LogFormatOption
 from vision_pipeline.cli.run import (
     Engine,
     EngineOption,
+    FreshOption,
     MaxCostOption,
     MaxTokensOption,
     Mode,
@@ -94,9 +95,7 @@ def _submit(
     max_tokens: MaxTokensOption = None,
     log_format: LogFormatOption = None,
     *,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Ask everything again, also what was answered before.")
-    ] = False,
+    fresh: FreshOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Hand everything that is to be asked to the provider, and wait for nothing.

@@ -71,6 +71,9 @@ ModeOption = Annotated[
         "over restarts; same as execution.mode."
     ),
 ]
+FreshOption = Annotated[
+    bool, typer.Option("--fresh", help="Ask everything again, also what was answered before.")
+]
 MaxCostOption = Annotated[
     float | None,
     typer.Option(metavar="USD", help="Stop before this is exceeded; same as budget.usd."),
@@ -101,9 +104,7 @@ def _run(
     max_tokens: MaxTokensOption = None,
     log_format: LogFormatOption = None,
     *,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Ask everything again, also what was answered before.")
-    ] = False,
+    fresh: FreshOption = False,
     wait: WaitOption = False,
     as_json: JsonOption = False,
 ) -> None:

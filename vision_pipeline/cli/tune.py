@@ -97,7 +97,7 @@ def _tune(
     from vision_pipeline.results.evaluation.judging import Judgement
     from vision_pipeline.results.evaluation.truth import read_truth
     from vision_pipeline.results.evaluation.tuning import settings_of, tuning_of
-    from vision_pipeline.wiring.tuning import check_field, check_no_jobs, check_recipe
+    from vision_pipeline.wiring.tuning import check_no_jobs, check_recipe
 
     values = {name: _values(name, given) for name, given in pairs("--over", over).items()}
     how = Judgement(
@@ -112,8 +112,8 @@ def _tune(
     for setting in settings_of(values):  # all of them are checked before the first is asked
         given = [*wishes, *(f"{name}={value}" for name, value in setting.items())]
         recipe = load_config(config, source=source, output=output, settings=given)
-        check_recipe(recipe, true, how.renamed, watched=max_cost is not None)
-        check_field(recipe, field)
+        watched = max_cost is not None
+        check_recipe(recipe, true, how.renamed, field=field, watched=watched)
         check_no_jobs(recipe)
         tried.append((setting, recipe))
     trials = _Trials(true, how, field=field, left_usd=max_cost)

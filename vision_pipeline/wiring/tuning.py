@@ -27,6 +27,7 @@ from vision_pipeline.wiring.library import find_model, load_catalogue, load_temp
 from vision_pipeline.wiring.services import open_services
 
 FOLDER = "tune"
+_PARTS = re.compile(r"[.\[]")  # of a field's name, such as `items[].price`
 
 
 def trial_config(config: RunConfig, name: str, *, max_usd: float | None) -> RunConfig:
@@ -61,21 +62,13 @@ def price_of(config: RunConfig) -> Price | None:
     return spec.price.batch_price if config.execution.mode == "batch" else spec.price
 
 
-def check_field(config: RunConfig, field: str | None) -> None:
-    """See that a field is one that answers to the recipe's prompt have.
-
-    Raises:
-        ConfigError: It is not.
-    """
-    names = [name for name, _ in answer_columns(load_template(config.prompt))]
-    if field is not None and re.split(r"[.\[]", field)[0] not in names:
-        raise ConfigError(
-            f"--field: the answers have no field {field!r}; there are: {', '.join(names)}"
-        )
-
-
 def check_recipe(
-    config: RunConfig, truth: Truth, renamed: Collection[str], *, watched: bool
+    config: RunConfig,
+    truth: Truth,
+    renamed: Collection[str],
+    *,
+    field: str | None,
+    watched: bool,
 ) -> None:
     """See, before anything is paid, that a setting can be tried and judged.
 
@@ -83,19 +76,25 @@ def check_recipe(
         config: The recipe with the setting over it.
         truth: What answers are held against.
         renamed: Fields that columns of the truth are said to be about.
+        field: What accuracy is of; None: every field of a row.
         watched: Whether its cost is.
 
     Raises:
-        ConfigError: The truth is about no field of its answers, or its model has no price.
+        ConfigError: Its answers have no such field, the truth is about none of theirs, or its model
+            has no price.
     """
     if price_of(config) is None and watched:
         raise ConfigError(f"--max-cost: {config.model.name} has no list price")
-    names = {name for name, _ in answer_columns(load_template(config.prompt))}
-    told = {part for column in (*truth.columns, *renamed) for part in re.split(r"[.\[]", column)}
-    if not names & told:
+    names = [name for name, _ in answer_columns(load_template(config.prompt))]
+    told = {part for column in (*truth.columns, *renamed) for part in _PARTS.split(column)}
+    if told.isdisjoint(names):
         raise ConfigError(
             f"{truth.file}: none of its columns is a field of the answers to {config.prompt} "
             f"({', '.join(sorted(names))}); name one with --map COLUMN=FIELD"
+        )
+    if field is not None and _PARTS.split(field)[0] not in names:
+        raise ConfigError(
+            f"--field: the answers have no field {field!r}; there are: {', '.join(names)}"
         )
 
 

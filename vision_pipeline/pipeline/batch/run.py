@@ -80,8 +80,10 @@ def check_jobs(services: Services, run_id: str) -> None:
         BusyError: One may, of this run or of another one that asks the same question.
     """
     journal = services.journal
-    for other in journal.run_ids() if journal else ():
-        jobs = sum(part.may_have_job for part in journal.parts(other)) if journal else 0
+    if journal is None:
+        return
+    for other in journal.run_ids():
+        jobs = sum(part.may_have_job for part in journal.parts(other))
         is_own = other == run_id
         if not jobs or (is_own and services.batch is not None):
             continue
@@ -98,8 +100,10 @@ def check_jobs(services: Services, run_id: str) -> None:
 def forget_finished(services: Services) -> None:
     """Forget the jobs of runs that are finished, also of one that was killed just after; blocks."""
     journal = services.journal
-    for run_id in journal.run_ids() if journal else ():
-        if journal and _run_file(services, run_id).get("finished_at") is not None:
+    if journal is None:
+        return
+    for run_id in journal.run_ids():
+        if _run_file(services, run_id).get("finished_at") is not None:
             journal.forget(run_id)
 
 
